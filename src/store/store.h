@@ -13,8 +13,9 @@
  *            read come the index of the answer (view_index), the wait for a change of it
  *            (watch_new), and the conflict check of a transaction. So nobody states dependencies by hand.
  *   watch    a lasting wait on what a view has read.
- *   txn      a function that reads through a view and writes. It may be run again if what it read
- *            has changed before its commit; so it has no effects but its writes and its `arg`.
+ *   txn      a function that reads through a view and writes. Transactions run one after the other,
+ *            each on what the ones before it wrote; many share one commit of the engine, and fail with
+ *            it. A transaction may be run again; so it has no effects but its writes and its `arg`.
  *
  * The index grows by one per committed transaction. It never goes back, also not over a restart.
  *
@@ -67,14 +68,15 @@ const struct record *view_get(struct view *view, enum table table, const struct 
 /* The bucket of `index` (one of the table's, tables.h) with this value: an array, borrowed likewise. */
 const struct record *const *view_list(struct view *view, enum table table, unsigned index,
                                       const struct buffer *value, size_t *ret_count);
-/* The distinct values of an index that have records, as bytes; changes in which values exist are tracked,
- * changes of the records are not. Only for indexes with `distinct` set. */
+/* The distinct values of an index under one tenancy (made by key_all) that have records, as bytes in order;
+ * changes in which values exist are tracked, changes of the records are not. Only for indexes with
+ * `distinct` set. Borrowed until the turn ends; key_name(bytes, length, 0) is the name. */
 struct view_value {
     const char *bytes;
     size_t length;
 };
 const struct view_value *view_values(struct view *view, enum table table, unsigned index,
-                                     size_t *ret_count);
+                                     const struct buffer *tenancy, size_t *ret_count);
 /* The highest index of all that was read: of a record its modify index, of a bucket the index of
  * its last change; of what never existed the store's index. At least 1. */
 uint64_t view_index(const struct view *view);
@@ -89,7 +91,7 @@ void watch_free(struct watch *watch); /* NULL is fine */
 
 struct txn;
 
-struct view *txn_view(struct txn *txn); /* reads of the transaction; view_get sees its own writes, view_list does not */
+struct view *txn_view(struct txn *txn); /* reads of the transaction; they see its own writes */
 /* Creates or replaces. The message is copied; its key comes from the table's class. A write that changes nothing is dropped. */
 void txn_put(struct txn *txn, enum table table, const void *message);
 void txn_delete(struct txn *txn, enum table table, const struct buffer *key); /* absent is fine */
