@@ -10,7 +10,7 @@ static const struct {
     const char *name;
     int64_t ns;
 } units[] = {
-    {"ns", 1},           {"us", 1000},           {"\xc2\xb5s", 1000}, {"\xce\xbcs", 1000},
+    {"ns", 1},           {"us", 1000},           {"\xc2\xb5s", 1000},    {"\xce\xbcs", 1000},
     {"ms", DURATION_MS}, {"s", DURATION_SECOND}, {"m", DURATION_MINUTE}, {"h", DURATION_HOUR},
 };
 
@@ -151,4 +151,55 @@ char *timestamp_format(int64_t realtime_ns, char *text)
     text[length] = 'Z';
     text[length + 1] = '\0';
     return text;
+}
+
+/* "Z", "+01:00" or "-01:00", and nothing behind it. */
+static bool parse_offset(const char *text, int64_t *ret_seconds)
+{
+    int hours, minutes, end = 0;
+    if (strcmp(text, "Z") == 0 || strcmp(text, "z") == 0) {
+        *ret_seconds = 0;
+        return true;
+    }
+    if ((*text != '+' && *text != '-') ||
+        sscanf(text + 1, "%2d:%2d%n", &hours, &minutes, &end) != 2)
+        return false;
+    if (end != 5 || text[6] != '\0' || hours < 0 || hours > 23 || minutes < 0 || minutes > 59)
+        return false;
+    *ret_seconds = (*text == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
+    return true;
+}
+
+bool timestamp_parse(const char *text, int64_t *ret_realtime_ns)
+{
+    static const char shape[] = "dddd-dd-ddTdd:dd:dd";
+    for (size_t i = 0; shape[i] != '\0'; i++) {
+        bool digit = text[i] >= '0' && text[i] <= '9';
+        if (shape[i] == 'd' ? !digit : text[i] != shape[i])
+            return false;
+    }
+    struct tm utc = {0};
+    sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d", &utc.tm_year, &utc.tm_mon, &utc.tm_mday, &utc.tm_hour,
+           &utc.tm_min, &utc.tm_sec);
+    utc.tm_year -= 1900;
+    utc.tm_mon -= 1;
+    struct tm asked = utc;
+    int64_t seconds = timegm(&utc), nanos = 0, offset;
+    if (utc.tm_mon != asked.tm_mon || utc.tm_mday != asked.tm_mday ||
+        utc.tm_hour != asked.tm_hour || utc.tm_min != asked.tm_min || asked.tm_sec > 59)
+        return false; /* no such day or hour: timegm moved it */
+    text += sizeof shape - 1;
+    if (*text == '.') {
+        int64_t unit = DURATION_SECOND / 10;
+        if (text[1] < '0' || text[1] > '9')
+            return false;
+        for (text++; *text >= '0' && *text <= '9'; text++, unit /= 10)
+            nanos += (*text - '0') * unit;
+    }
+    if (!parse_offset(text, &offset) ||
+        __builtin_mul_overflow(seconds - offset, DURATION_SECOND, &seconds) ||
+        __builtin_add_overflow(seconds, nanos, &seconds))
+        return false;
+    *ret_realtime_ns = seconds;
+    return true;
 }

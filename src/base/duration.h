@@ -24,3 +24,5 @@ int64_t clock_monotonic_ns(void); /* for measuring and deadlines */
 /* RFC 3339 in UTC, with up to nine fractional digits and no trailing zeros. `text` has room for
  * TIMESTAMP_TEXT_MAX; returns it. */
 char *timestamp_format(int64_t realtime_ns, char *text);
+/* The reverse: any offset from UTC, at most nine fractional digits are kept. */
+bool timestamp_parse(const char *text, int64_t *ret_realtime_ns);

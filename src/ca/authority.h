@@ -7,6 +7,7 @@
 
 #include "consul/peering.pb-c.h"
 #include "pons/ca.pb-c.h"
+#include "store/key.h"
 #include "store/store.h"
 
 struct authority;

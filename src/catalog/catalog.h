@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "base/text.h"
 #include "consul/service.pb-c.h"
 #include "store/key.h"
 #include "store/store.h"
@@ -52,6 +53,9 @@ struct catalog_instances catalog_service_instances(struct view *view,
 struct catalog_instances catalog_connect_instances(struct view *view,
                                                    const struct tenancy *tenancy,
                                                    const char *service, struct arena *arena);
+/* Names of all services that can be reached in the mesh (that catalog_connect_instances finds
+ * something for), sorted. */
+struct text_list catalog_connect_names(struct view *view, const struct tenancy *tenancy);
 /* Mesh gateways of this cluster, of every service name. */
 struct catalog_instances catalog_mesh_gateways(struct view *view, const struct tenancy *tenancy,
                                                struct arena *arena);

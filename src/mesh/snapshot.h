@@ -1,17 +1,21 @@
 /* A proxy's snapshot: everything that its xDS resources are made from, gathered from the store
  * (snapshot.c) and turned into Envoy's resources by pure functions of it (xds/resources.h).
  *
- * Everything a snapshot points at lives in its arena or in records that it holds; it is immutable
- * once built. Lists are sorted by name so that equal input gives equal bytes. */
+ * Everything a snapshot points at lives in its arena or in the store's records: it is valid until
+ * the end of the turn in which it was built. Lists are sorted by name, so that equal input gives
+ * equal bytes. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "base/memory.h"
 #include "consul/service.pb-c.h"
 #include "pons/config_entry.pb-c.h"
+#include "store/key.h"
+#include "store/store.h"
 
 enum proxy_kind { PROXY_SIDECAR, PROXY_MESH_GATEWAY };
 
@@ -65,7 +69,7 @@ struct intention_source {
 /* A service that the gateway offers to local callers by SNI (any mesh service of this cluster). */
 struct gateway_service {
     const char *name;
-    struct tenancy_names { const char *partition, *namespace; } tenancy;
+    struct tenancy tenancy;
     const char *sni; /* also the cluster's name */
     const char *protocol;
     struct endpoint_list endpoints; /* its sidecars */
@@ -122,3 +126,18 @@ struct proxy_snapshot {
 };
 
 void proxy_snapshot_free(struct proxy_snapshot *snapshot); /* NULL is fine */
+
+/* ---- building ---- */
+
+struct snapshot_inputs {
+    const char *trust_domain, *datacenter;
+    const char *node, *proxy_id;
+    bool default_allow;
+    /* The leaf that the proxy carries; NULL while it is not known which one that is. */
+    const struct leaf_certificate *leaf;
+};
+
+/* Gathers through the view, so that waiting on the view is waiting for a change of the snapshot.
+ * NULL if there is no such proxy, or the service is no proxy: `error` says which. */
+struct proxy_snapshot *proxy_snapshot_build(struct view *view, const struct snapshot_inputs *inputs,
+                                            struct error *error);
