@@ -16,8 +16,10 @@ EMPTY = ["", "CODEC_OMIT", "CODEC_SHOW", "CODEC_NIL"]
 FORMAT = ["CODEC_PLAIN", "CODEC_DURATION", "CODEC_NANOSECONDS", "CODEC_RAW_JSON", "CODEC_TIME", "CODEC_SECRET",
           "CODEC_UNSEEN"]
 OPT_EMPTY, OPT_FORMAT, OPT_ALIAS, OPT_INLINED = 50001, 50002, 50003, 50004
-OPT_EMPTIES = 50001
+OPT_EMPTIES, OPT_BARE = 50001, 50002
 Field = descriptor_pb2.FieldDescriptorProto
+KNOWN_TYPES = {Field.TYPE_STRING, Field.TYPE_BOOL, Field.TYPE_INT32, Field.TYPE_INT64, Field.TYPE_UINT32,
+               Field.TYPE_UINT64, Field.TYPE_ENUM, Field.TYPE_MESSAGE}
 
 
 def varint(data, at):
@@ -110,11 +112,17 @@ def main():
     for full, (message, c_name) in messages.items():
         if owner[full].name not in wanted or message.options.map_entry:
             continue
-        own = custom_options(message.options).get(OPT_EMPTIES, [1])[0]
+        own_options = custom_options(message.options)
+        own = own_options.get(OPT_EMPTIES, [1])[0]
+        bare = OPT_BARE in own_options
+        if bare and [f.label for f in message.field] != [Field.LABEL_REPEATED]:
+            raise SystemExit(f"codec_tables.py: {full} is bare, so it must have one field, a list")
         indexes = {f.number: i for i, f in enumerate(sorted(message.field, key=lambda f: f.number))}
         rows, extra = [], []
         for field in message.field:
             options = custom_options(field.options)
+            if field.type not in KNOWN_TYPES:
+                raise SystemExit(f"codec_tables.py: the codec has no form for the type of {full}.{field.name}")
             empty = options.get(OPT_EMPTY, [0])[0] or own
             form = options.get(OPT_FORMAT, [0])[0]
             if form == 6:
@@ -144,7 +152,8 @@ def main():
         table = "\n".join(extra) + ("\n" if extra else "")
         if rows:
             table += f"static const struct codec_field {fields}[] = {{\n{body}\n}};\n"
-        table += (f"const struct codec_message {c_name}__codec = {{&{c_name}__descriptor, {len(rows)}, {fields}}};\n")
+        table += (f"const struct codec_message {c_name}__codec = {{&{c_name}__descriptor, {len(rows)}, {fields}, "
+                  f"{'true' if bare else 'false'}}};\n")
         tables.append(table)
 
     with open(out_h, "w") as header:

@@ -46,6 +46,7 @@ struct codec_message {
     const ProtobufCMessageDescriptor *descriptor;
     size_t field_count;
     const struct codec_field *fields; /* in the order they are written */
+    bool bare; /* its only field, a list, stands for it: HeaderValues is a list of strings */
 };
 
 /* Appends the message as a JSON object. A NULL message is written as null. */
