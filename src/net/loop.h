@@ -15,7 +15,9 @@ struct timer;
 typedef void loop_fn(void *arg);
 
 struct loop *loop_new(void);
-void loop_free(struct loop *loop); /* after run returned; closes what is still open */
+/* After run returned. Closes what is still open, without callbacks; work, posts and deferred calls
+ * that were asked for still run, so that they can free what they hold. */
+void loop_free(struct loop *loop);
 void loop_run(struct loop *loop);  /* until loop_stop, or until nothing is left to wait for */
 void loop_stop(struct loop *loop);
 uint64_t loop_now(const struct loop *loop); /* ms, monotonic */
@@ -33,7 +35,7 @@ void timer_free(struct timer *timer); /* NULL is fine; safe inside of its own ca
 
 /* Blocking work on a worker thread, `done` back on the loop. Both get `arg`. */
 void loop_work(struct loop *loop, loop_fn *work, loop_fn *done, void *arg);
-/* From any thread: runs `fn` on the loop. */
+/* From any thread: runs `fn` on the loop. Waiting for a post alone does not keep loop_run going. */
 void loop_post(struct loop *loop, loop_fn *fn, void *arg);
 /* Calls `fn` whenever the process gets the signal, until the loop is freed. */
 void loop_signal(struct loop *loop, int signal, loop_fn *fn, void *arg);
