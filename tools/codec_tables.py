@@ -142,7 +142,7 @@ def main():
                     value = next(f for f in sub.field if f.number == 2)
                     target = f"&{messages[value.type_name][1]}__codec" if value.type == Field.TYPE_MESSAGE else "NULL"
             rows.append(
-                f'    {{"{spelling(field)}", "{field.name}", '
+                f'    {{"{field.name if snake else spelling(field)}", "{field.name}", '
                 f'{c_name + "_" + field.name + "_aliases" if aliases else "NULL"}, {indexes[field.number]}, '
                 f'{EMPTY[empty]}, {FORMAT[form]}, {"true" if OPT_INLINED in options else "false"}, '
                 f'{"true" if is_map else "false"}, {target}}},')
