@@ -16,7 +16,7 @@ EMPTY = ["", "CODEC_OMIT", "CODEC_SHOW", "CODEC_NIL"]
 FORMAT = ["CODEC_PLAIN", "CODEC_DURATION", "CODEC_NANOSECONDS", "CODEC_RAW_JSON", "CODEC_TIME", "CODEC_SECRET",
           "CODEC_UNSEEN"]
 OPT_EMPTY, OPT_FORMAT, OPT_ALIAS, OPT_INLINED = 50001, 50002, 50003, 50004
-OPT_EMPTIES, OPT_BARE = 50001, 50002
+OPT_EMPTIES, OPT_BARE, OPT_SNAKE = 50001, 50002, 50003
 Field = descriptor_pb2.FieldDescriptorProto
 KNOWN_TYPES = {Field.TYPE_STRING, Field.TYPE_BOOL, Field.TYPE_INT32, Field.TYPE_INT64, Field.TYPE_UINT32,
                Field.TYPE_UINT64, Field.TYPE_ENUM, Field.TYPE_MESSAGE}
@@ -115,6 +115,7 @@ def main():
         own_options = custom_options(message.options)
         own = own_options.get(OPT_EMPTIES, [1])[0]
         bare = OPT_BARE in own_options
+        snake = OPT_SNAKE in own_options
         if bare and [f.label for f in message.field] != [Field.LABEL_REPEATED]:
             raise SystemExit(f"codec_tables.py: {full} is bare, so it must have one field, a list")
         indexes = {f.number: i for i, f in enumerate(sorted(message.field, key=lambda f: f.number))}
