@@ -8,6 +8,7 @@
 
 #include "base/duration.h"
 #include "base/text.h"
+#include "text/codec_field.h"
 #include "text/json.h"
 
 /* Where we are in the document, from the inside out; made into text only for a message. */
@@ -21,12 +22,6 @@ struct reader {
     unsigned flags;
     struct arena *arena;
     struct error *error;
-};
-
-struct map_entry {
-    ProtobufCMessage base;
-    char *key;
-    void *value;
 };
 
 static bool read_into(struct reader *reader, const struct codec_message *type, void *message,
@@ -91,118 +86,13 @@ static bool expected(struct reader *reader, const struct place *place, const cha
     return fail(reader, place, "expected %s, got %s", wanted, kind_of(value));
 }
 
-/* --- keys --- */
-
-static int fold(char c)
-{
-    return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : (unsigned char)c;
-}
-
-/* Equal but for case and underscores, so that one comparison covers every spelling of a name. */
-static bool same_key(const char *a, const char *b)
-{
-    for (;; a++, b++) {
-        while (*a == '_')
-            a++;
-        while (*b == '_')
-            b++;
-        if (fold(*a) != fold(*b))
-            return false;
-        if (*a == '\0')
-            return true;
-    }
-}
-
-static bool key_names(const struct codec_field *field, const char *key)
-{
-    if (field->inlined)
-        return false;
-    if (same_key(key, field->name) || same_key(key, field->snake))
-        return true;
-    for (const char *const *alias = field->aliases; alias != NULL && *alias != NULL; alias++) {
-        if (same_key(key, *alias))
-            return true;
-    }
-    return false;
-}
-
-static const struct codec_field *find_field(const struct codec_message *type, const char *key)
-{
-    for (size_t i = 0; i < type->field_count; i++) {
-        if (key_names(&type->fields[i], key))
-            return &type->fields[i];
-    }
-    return NULL;
-}
-
-#define SUGGEST_LENGTH_MAX 63
-
-/* Edits (insert, drop, replace, swap neighbours) that turn `a` into `b`, without regard to case. */
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t la = strlen(a), lb = strlen(b);
-    if (la > SUGGEST_LENGTH_MAX || lb > SUGGEST_LENGTH_MAX)
-        return SIZE_MAX;
-    size_t rows[3][SUGGEST_LENGTH_MAX + 1];
-    size_t *before = rows[0], *last = rows[1], *row = rows[2];
-    for (size_t j = 0; j <= lb; j++)
-        last[j] = j;
-    for (size_t i = 1; i <= la; i++) {
-        row[0] = i;
-        for (size_t j = 1; j <= lb; j++) {
-            size_t best = last[j - 1] + (fold(a[i - 1]) != fold(b[j - 1]));
-            best = last[j] + 1 < best ? last[j] + 1 : best;
-            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            bool swapped = i > 1 && j > 1 && fold(a[i - 1]) == fold(b[j - 2]) &&
-                           fold(a[i - 2]) == fold(b[j - 1]);
-            if (swapped && before[j - 2] + 1 < best)
-                best = before[j - 2] + 1;
-            row[j] = best;
-        }
-        size_t *spare = before;
-        before = last;
-        last = row;
-        row = spare;
-    }
-    return last[lb];
-}
-
-static void suggest(const struct codec_message *type, const char *key, bool snake,
-                    const char **best, size_t *best_distance)
-{
-    for (size_t i = 0; i < type->field_count; i++) {
-        const struct codec_field *field = &type->fields[i];
-        if (field->inlined) {
-            suggest(field->message, key, snake, best, best_distance);
-            continue;
-        }
-        const char *name = snake ? field->snake : field->name;
-        size_t distance = edit_distance(key, name);
-        if (distance < *best_distance && distance < strlen(name)) {
-            *best = name;
-            *best_distance = distance;
-        }
-    }
-}
-
 static bool unknown_key(struct reader *reader, const struct codec_message *type,
                         const struct place *place, const char *key)
 {
-    bool snake = true; /* answer in the spelling that was used */
-    for (const char *at = key; *at != '\0'; at++)
-        snake = snake && !(*at >= 'A' && *at <= 'Z');
-    const char *best = NULL;
-    size_t distance = strlen(key) <= 3 ? 2 : 3;
-    suggest(type, key, snake, &best, &distance);
-    if (best == NULL)
+    const char *near = codec_suggest_key(type, key);
+    if (near == NULL)
         return fail(reader, place, "unknown key \"%s\"", key);
-    return fail(reader, place, "unknown key \"%s\"; did you mean \"%s\"?", key, best);
-}
-
-/* What we and Consul show beside the fields of an object; it may come back and means nothing. */
-static bool is_shown_only(const char *key)
-{
-    return same_key(key, "CreateIndex") || same_key(key, "ModifyIndex");
+    return fail(reader, place, "unknown key \"%s\"; did you mean \"%s\"?", key, near);
 }
 
 /* --- scalars --- */
@@ -478,24 +368,6 @@ static bool read_one(struct reader *reader, const struct codec_field *field,
     }
 }
 
-static size_t element_size(const ProtobufCFieldDescriptor *about)
-{
-    switch (about->type) {
-    case PROTOBUF_C_TYPE_BOOL:
-        return sizeof(protobuf_c_boolean);
-    case PROTOBUF_C_TYPE_INT32:
-    case PROTOBUF_C_TYPE_UINT32:
-        return 4;
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_UINT64:
-        return 8;
-    case PROTOBUF_C_TYPE_ENUM:
-        return sizeof(int);
-    default:
-        return sizeof(void *);
-    }
-}
-
 static void set_repeated(const ProtobufCFieldDescriptor *about, char *message, void *elements,
                          size_t count)
 {
@@ -511,7 +383,7 @@ static bool read_list(struct reader *reader, const struct codec_field *field,
     bool alone = !json_is_array(value) && (weak(reader) || block);
     if (!json_is_array(value) && !alone)
         return expected(reader, place, "a list", value);
-    size_t count = alone ? 1 : json_array_size(value), size = element_size(about), used = 0;
+    size_t count = alone ? 1 : json_array_size(value), size = codec_element_size(about), used = 0;
     char *elements = count > 0 ? arena_alloc(reader->arena, count * size) : NULL;
     for (size_t i = 0; i < count; i++) {
         struct place element = {place, NULL, i};
@@ -528,7 +400,8 @@ static bool read_list(struct reader *reader, const struct codec_field *field,
 
 static int compare_entries(const void *a, const void *b)
 {
-    return strcmp((*(struct map_entry *const *)a)->key, (*(struct map_entry *const *)b)->key);
+    return strcmp((*(struct codec_map_entry *const *)a)->key,
+                  (*(struct codec_map_entry *const *)b)->key);
 }
 
 static bool read_map_entries(struct reader *reader, const struct codec_field *field,
@@ -537,14 +410,14 @@ static bool read_map_entries(struct reader *reader, const struct codec_field *fi
 {
     const ProtobufCMessageDescriptor *type = about->descriptor;
     size_t size = json_object_size(object), count = 0;
-    struct map_entry **entries =
+    struct codec_map_entry **entries =
         size > 0 ? arena_alloc(reader->arena, size * sizeof(void *)) : NULL;
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)object, key, value)
     {
         struct place member = {place, key, 0};
-        struct map_entry *entry = arena_alloc(reader->arena, type->sizeof_message);
+        struct codec_map_entry *entry = arena_alloc(reader->arena, type->sizeof_message);
         protobuf_c_message_init(type, entry);
         entry->key = arena_strdup(reader->arena, key);
         if (!json_is_null(value) &&
@@ -594,7 +467,8 @@ find_inlined(struct reader *reader, const struct codec_message *type, char *mess
 {
     for (size_t i = 0; i < type->field_count; i++) {
         const struct codec_field *outer = &type->fields[i];
-        const struct codec_field *field = outer->inlined ? find_field(outer->message, key) : NULL;
+        const struct codec_field *field =
+            outer->inlined ? codec_find_field(outer->message, key) : NULL;
         if (field == NULL)
             continue;
         const ProtobufCMessageDescriptor *inner_type = outer->message->descriptor;
@@ -612,6 +486,12 @@ find_inlined(struct reader *reader, const struct codec_message *type, char *mess
     return NULL;
 }
 
+/* What we and Consul show beside the fields of an object; it may come back and means nothing. */
+static bool is_shown_only(const char *key)
+{
+    return codec_same_key(key, "CreateIndex") || codec_same_key(key, "ModifyIndex");
+}
+
 static bool read_into(struct reader *reader, const struct codec_message *type, void *message,
                       const json_t *object, const struct place *place)
 {
@@ -621,7 +501,7 @@ static bool read_into(struct reader *reader, const struct codec_message *type, v
     {
         const struct codec_message *owner = type;
         char *target = message;
-        const struct codec_field *field = find_field(type, key);
+        const struct codec_field *field = codec_find_field(type, key);
         if (field == NULL)
             field = find_inlined(reader, type, message, key, &owner, &target);
         if (field == NULL) {

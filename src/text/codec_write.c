@@ -5,6 +5,7 @@
 
 #include "base/duration.h"
 #include "base/text.h"
+#include "text/codec_field.h"
 #include "text/json.h"
 
 /* Go's zero time, which is what Consul shows where a time was never set. */
@@ -13,13 +14,6 @@
 struct writer {
     struct buffer *output;
     bool any; /* a key was written in the object at hand */
-};
-
-/* Any map's entry: key and value are at the same places whatever the value's type is. */
-struct map_entry {
-    ProtobufCMessage base;
-    char *key;
-    void *value;
 };
 
 static void write_value(struct buffer *output, const struct codec_message *type,
@@ -98,28 +92,10 @@ static void write_one(struct buffer *output, const struct codec_field *field,
     }
 }
 
-static size_t element_size(const ProtobufCFieldDescriptor *about)
-{
-    switch (about->type) {
-    case PROTOBUF_C_TYPE_BOOL:
-        return sizeof(protobuf_c_boolean);
-    case PROTOBUF_C_TYPE_INT32:
-    case PROTOBUF_C_TYPE_UINT32:
-        return 4;
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_UINT64:
-        return 8;
-    case PROTOBUF_C_TYPE_ENUM:
-        return sizeof(int);
-    default:
-        return sizeof(void *);
-    }
-}
-
 static void write_list(struct buffer *output, const struct codec_field *field,
                        const ProtobufCFieldDescriptor *about, const char *elements, size_t count)
 {
-    size_t size = element_size(about);
+    size_t size = codec_element_size(about);
     buffer_add_byte(output, '[');
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
@@ -130,7 +106,7 @@ static void write_list(struct buffer *output, const struct codec_field *field,
 }
 
 static void write_map(struct buffer *output, const struct codec_field *field,
-                      const ProtobufCFieldDescriptor *about, struct map_entry *const *entries,
+                      const ProtobufCFieldDescriptor *about, struct codec_map_entry *const *entries,
                       size_t count)
 {
     const ProtobufCMessageDescriptor *entry_type = about->descriptor;
@@ -151,7 +127,7 @@ static bool field_is_empty(const ProtobufCFieldDescriptor *about, const char *at
     case PROTOBUF_C_TYPE_MESSAGE:
         return *(void *const *)(const void *)at == NULL;
     default:
-        for (size_t i = 0; i < element_size(about); i++) {
+        for (size_t i = 0; i < codec_element_size(about); i++) {
             if (at[i] != 0)
                 return false;
         }

@@ -55,6 +55,8 @@ json_t *json_parse(const char *text, size_t length, const char *name, struct err
     json_t *value = json_loadb(text, length, JSON_DECODE_ANY, &where);
     if (value != NULL)
         return value;
+    if (json_error_code(&where) == json_error_null_character)
+        strcpy(where.text, "a string may not contain \\u0000");
     flatten_line(where.text);
     if (name != NULL)
         error_set(error, ERR_INVALID, "%s:%d:%d: %s", name, where.line, where.column, where.text);
@@ -153,6 +155,9 @@ static void write_real(struct buffer *output, double value)
     } while (strtod(text, NULL) != value && ++digits <= 17);
     double size = fabs(value);
     if (size != 0 && (size < 1e-6 || size >= 1e21)) {
+        char *sign = strchr(text, 'e') + 1;
+        if (sign[1] == '0') /* 1e-07 is 1e-7 in Go */
+            memmove(sign + 1, sign + 2, strlen(sign + 1));
         buffer_add_text(output, text);
         return;
     }

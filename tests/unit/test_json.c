@@ -1,0 +1,103 @@
+/* Without these, a client could crash the server with brackets, or see other JSON than Go's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+/* cmocka.h needs the headers above. */
+#include <cmocka.h>
+
+#include "text/json.h"
+
+static void assert_written(const char *input, const char *output)
+{
+    struct error error = {0};
+    json_t *value = json_parse(input, strlen(input), NULL, &error);
+    if (value == NULL)
+        fail_msg("%s", error.message);
+    struct buffer text = {0};
+    json_write(&text, value);
+    assert_string_equal(buffer_text(&text), output);
+    buffer_free(&text);
+    json_decref(value);
+}
+
+static void assert_error(const char *input, const char *name, const char *message)
+{
+    struct error error = {0};
+    assert_null(json_parse(input, strlen(input), name, &error));
+    assert_string_equal(error.message, message);
+    assert_int_equal(error.code, ERR_INVALID);
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    assert_written(" {\"b\":1, \"a\":[true,false,null, \"x\"]} ",
+                   "{\"b\":1,\"a\":[true,false,null,\"x\"]}");
+    assert_written("9223372036854775807", "9223372036854775807");
+    assert_written("[1.5,1.0,0.1,1e-7,1e21,123456.75,-0.25]",
+                   "[1.5,1,0.1,1e-7,1e+21,123456.75,-0.25]");
+    assert_written("\"\\u00e9\\ud83d\\ude00\"", "\"é😀\"");
+}
+
+static void test_strings_are_escaped_as_in_go(void **state)
+{
+    (void)state;
+    struct buffer text = {0};
+    json_write_string(&text, "<a href=\"x\">&\\\n\t\r\x01\x7f é \xe2\x80\xa8 \xff \xed\xa0\x80");
+    assert_string_equal(buffer_text(&text),
+                        "\"\\u003ca href=\\\"x\\\"\\u003e\\u0026\\\\\\n\\t\\r\\u0001\x7f é "
+                        "\\u2028 \\ufffd \\ufffd\\ufffd\\ufffd\"");
+    buffer_free(&text);
+}
+
+static void test_errors_name_line_and_column(void **state)
+{
+    (void)state;
+    assert_error("{\n \"a\": x}", "web.json", "web.json:2:7: invalid token near 'x'");
+    assert_error("{\"a\":1} 2", NULL, "line 1, column 9: end of file expected near '2'");
+    assert_error("\"\\u0000\"", NULL, "line 1, column 8: a string may not contain \\u0000");
+    struct error error = {0};
+    assert_null(json_parse("", 0, NULL, &error));
+    assert_null(json_parse("\"\xff\"", 3, NULL, &error));
+    assert_null(json_parse("[1\0]", 4, NULL, &error));
+}
+
+static void test_depth_is_limited(void **state)
+{
+    (void)state;
+    char text[2 * JSON_DEPTH_MAX + 3];
+    memset(text, '[', JSON_DEPTH_MAX);
+    memset(text + JSON_DEPTH_MAX, ']', JSON_DEPTH_MAX);
+    text[2 * JSON_DEPTH_MAX] = '\0';
+    assert_written(text, text);
+    memset(text, '[', JSON_DEPTH_MAX + 1);
+    assert_error(text, "x", "x: line 1: nested deeper than 64 levels");
+    assert_written(
+        "\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[\"",
+        "\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[\"");
+}
+
+static void test_pretty(void **state)
+{
+    (void)state;
+    struct buffer text = {0};
+    const char *json = "{\"a\":[1,{\"b\":\"x,{\\\"\"}],\"c\":{},\"d\":[]}";
+    json_write_pretty(&text, json, strlen(json));
+    assert_string_equal(buffer_text(&text),
+                        "{\n    \"a\": [\n        1,\n        {\n            \"b\": "
+                        "\"x,{\\\"\"\n        }\n    ],\n    \"c\": {},\n    \"d\": []\n}");
+    buffer_free(&text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_strings_are_escaped_as_in_go),
+        cmocka_unit_test(test_errors_name_line_and_column),
+        cmocka_unit_test(test_depth_is_limited),
+        cmocka_unit_test(test_pretty),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
