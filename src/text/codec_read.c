@@ -489,7 +489,8 @@ find_inlined(struct reader *reader, const struct codec_message *type, char *mess
 /* What we and Consul show beside the fields of an object; it may come back and means nothing. */
 static bool is_shown_only(const char *key)
 {
-    return codec_same_key(key, "CreateIndex") || codec_same_key(key, "ModifyIndex");
+    return codec_same_key(key, "CreateIndex") || codec_same_key(key, "ModifyIndex") ||
+           codec_same_key(key, "Hash");
 }
 
 static bool read_into(struct reader *reader, const struct codec_message *type, void *message,

@@ -4,6 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BIG_INTEGERS_MAX 8
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
 /* jansson's own limit is 2048 levels, and it recurses: this looks at the brackets beforehand. */
 static bool depth_fits(const char *text, size_t length, size_t *ret_line)
 {
@@ -43,6 +50,48 @@ static void flatten_line(char *text)
     }
 }
 
+/* Where a whole number ends that jansson refused as too big; 0 if it was something else. */
+static size_t big_integer_end(const char *text, size_t length, const json_error_t *where)
+{
+    if (json_error_code(where) != json_error_numeric_overflow || where->position <= 0)
+        return 0;
+    size_t end = (size_t)where->position < length ? (size_t)where->position : length;
+    while (end > 0 && !is_digit(text[end - 1]))
+        end--;
+    while (end < length && is_digit(text[end]))
+        end++;
+    size_t start = end;
+    while (start > 0 && is_digit(text[start - 1]))
+        start--;
+    if (start > 0 && text[start - 1] == '-')
+        start--;
+    return start > 0 && strchr(".eE+", text[start - 1]) != NULL ? 0 : end;
+}
+
+/* Consul shows unsigned 64-bit hashes, which jansson has no integer for: an exponent makes each a
+ * real number. */
+static json_t *load_with_big_integers(const char *text, size_t length, json_error_t *where)
+{
+    json_t *value = json_loadb(text, length, JSON_DECODE_ANY, where);
+    struct buffer copy = {0};
+    for (int tries = 0; value == NULL && tries < BIG_INTEGERS_MAX; tries++) {
+        size_t end = big_integer_end(text, length, where);
+        if (end == 0)
+            break;
+        struct buffer next = {0};
+        buffer_add(&next, text, end);
+        buffer_add_text(&next, "e0");
+        buffer_add(&next, text + end, length - end);
+        buffer_free(&copy);
+        copy = next;
+        text = copy.data;
+        length = copy.length;
+        value = json_loadb(text, length, JSON_DECODE_ANY, where);
+    }
+    buffer_free(&copy);
+    return value;
+}
+
 json_t *json_parse(const char *text, size_t length, const char *name, struct error *error)
 {
     size_t deep_line = 0;
@@ -52,7 +101,7 @@ json_t *json_parse(const char *text, size_t length, const char *name, struct err
         return NULL;
     }
     json_error_t where;
-    json_t *value = json_loadb(text, length, JSON_DECODE_ANY, &where);
+    json_t *value = load_with_big_integers(text, length, &where);
     if (value != NULL)
         return value;
     if (json_error_code(&where) == json_error_null_character)

@@ -10,9 +10,10 @@
 
 #define JSON_DEPTH_MAX 64
 
-/* Parses one value; anything but blanks behind it is an error. Integers stay 64-bit. `name` is the
- * file, or what else the text is, for messages: "web.json:3:14: unexpected token near 'x'"; NULL
- * leaves it out ("line 3, column 14: …"). A new reference, or NULL. */
+/* Parses one value; anything but blanks behind it is an error. Integers stay 64-bit; a few larger
+ * ones become reals. `name` is the file, or what else the text is, for messages: "web.json:3:14:
+ * unexpected token near 'x'"; NULL leaves it out ("line 3, column 14: …"). A new reference, or
+ * NULL. */
 json_t *json_parse(const char *text, size_t length, const char *name, struct error *error);
 
 /* Appends `text` as a JSON string with quotes; `<`, `>` and `&` are written \u003c … as Go does. */

@@ -35,6 +35,9 @@ static void test_round_trip(void **state)
     assert_written(" {\"b\":1, \"a\":[true,false,null, \"x\"]} ",
                    "{\"b\":1,\"a\":[true,false,null,\"x\"]}");
     assert_written("9223372036854775807", "9223372036854775807");
+    assert_written("{\"Hash\":17756122927576899394,\"a\":7}",
+                   "{\"Hash\":17756122927576899584,\"a\":7}");
+    assert_written("-17756122927576899394", "-17756122927576899584");
     assert_written("[1.5,1.0,0.1,1e-7,1e21,123456.75,-0.25]",
                    "[1.5,1,0.1,1e-7,1e+21,123456.75,-0.25]");
     assert_written("\"\\u00e9\\ud83d\\ude00\"", "\"é😀\"");
@@ -60,7 +63,8 @@ static void test_errors_name_line_and_column(void **state)
     struct error error = {0};
     assert_null(json_parse("", 0, NULL, &error));
     assert_null(json_parse("\"\xff\"", 3, NULL, &error));
-    assert_null(json_parse("[1\0]", 4, NULL, &error));
+    assert_null(json_parse("[\0 1]", 5, NULL, &error));
+    assert_error("1e999", NULL, "line 1, column 5: real number overflow near '1e999'");
 }
 
 static void test_depth_is_limited(void **state)
