@@ -1,0 +1,208 @@
+#include "net/http_client.h"
+
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <uv.h>
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "base/memory.h"
+
+struct http_client {
+    struct loop *loop;
+    CURLM *multi;
+    struct timer *timer; /* curl's own time-outs */
+    struct list fetches; /* struct http_fetch.link */
+};
+
+struct http_fetch {
+    struct list link;
+    struct http_client *client;
+    CURL *easy;
+    struct curl_slist *headers;
+    struct buffer body;
+    size_t body_max;
+    http_fetch_fn *done;
+    void *arg;
+    char error[CURL_ERROR_SIZE];
+};
+
+/* One socket of curl's, watched for it. */
+struct watched_socket {
+    uv_poll_t poll;
+    struct http_client *client;
+    curl_socket_t socket;
+};
+
+static void fetch_free(struct http_fetch *fetch)
+{
+    curl_multi_remove_handle(fetch->client->multi, fetch->easy);
+    curl_easy_cleanup(fetch->easy);
+    curl_slist_free_all(fetch->headers);
+    buffer_free(&fetch->body);
+    list_remove(&fetch->link);
+    free(fetch);
+}
+
+static void finish(struct http_fetch *fetch, CURLcode result)
+{
+    long status = 0;
+    struct error error = {0};
+    curl_easy_getinfo(fetch->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (result != CURLE_OK)
+        error_set(&error, result == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_UNAVAILABLE, "%s",
+                  *fetch->error != '\0' ? fetch->error : curl_easy_strerror(result));
+    fetch->done(fetch->arg, (int)status, buffer_text(&fetch->body), fetch->body.length,
+                result != CURLE_OK ? &error : NULL);
+    fetch_free(fetch);
+}
+
+static void collect_finished(struct http_client *client)
+{
+    int left;
+    for (CURLMsg *message; (message = curl_multi_info_read(client->multi, &left)) != NULL;) {
+        struct http_fetch *fetch = NULL;
+        CURLcode result = message->data.result;
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&fetch);
+        finish(fetch, result);
+    }
+}
+
+static void on_socket(uv_poll_t *poll, int status, int events)
+{
+    struct watched_socket *watched = poll->data;
+    struct http_client *client = watched->client;
+    int running, flags = status < 0 ? CURL_CSELECT_ERR : 0;
+    if (events & UV_READABLE)
+        flags |= CURL_CSELECT_IN;
+    if (events & UV_WRITABLE)
+        flags |= CURL_CSELECT_OUT;
+    curl_multi_socket_action(client->multi, watched->socket, flags, &running);
+    collect_finished(client);
+}
+
+static void on_timer(void *arg)
+{
+    struct http_client *client = arg;
+    int running;
+    curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    collect_finished(client);
+}
+
+static int set_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    (void)multi;
+    struct http_client *client = arg;
+    if (timeout_ms < 0)
+        timer_stop(client->timer);
+    else
+        timer_start(client->timer, (uint64_t)timeout_ms, 0);
+    return 0;
+}
+
+static void free_watched(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static int set_socket(CURL *easy, curl_socket_t socket, int what, void *arg, void *socket_arg)
+{
+    (void)easy;
+    struct http_client *client = arg;
+    struct watched_socket *watched = socket_arg;
+    if (what == CURL_POLL_REMOVE) {
+        if (watched != NULL) {
+            curl_multi_assign(client->multi, socket, NULL);
+            uv_close((uv_handle_t *)&watched->poll, free_watched);
+        }
+        return 0;
+    }
+    if (watched == NULL) {
+        watched = mem_zalloc(sizeof *watched);
+        watched->client = client;
+        watched->socket = socket;
+        watched->poll.data = watched;
+        uv_poll_init_socket(loop_uv(client->loop), &watched->poll, socket);
+        curl_multi_assign(client->multi, socket, watched);
+    }
+    int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+    uv_poll_start(&watched->poll, events, on_socket);
+    return 0;
+}
+
+struct http_client *http_client_new(struct loop *loop)
+{
+    struct http_client *client = mem_zalloc(sizeof *client);
+    client->loop = loop;
+    client->timer = timer_new(loop, on_timer, client);
+    list_init(&client->fetches);
+    client->multi = curl_multi_init();
+    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
+    curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
+    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+    curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
+    return client;
+}
+
+void http_client_free(struct http_client *client)
+{
+    if (client == NULL)
+        return;
+    list_for_each (node, &client->fetches)
+        fetch_free(list_entry(node, struct http_fetch, link));
+    curl_multi_cleanup(client->multi);
+    timer_free(client->timer);
+    free(client);
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *arg)
+{
+    struct http_fetch *fetch = arg;
+    size_t length = size * count;
+    size_t room = fetch->body_max - fetch->body.length;
+    buffer_add(&fetch->body, data, length < room ? length : room);
+    return length;
+}
+
+struct http_fetch *http_fetch_start(struct http_client *client,
+                                    const struct http_fetch_request *request, http_fetch_fn *done,
+                                    void *arg)
+{
+    struct http_fetch *fetch = mem_zalloc(sizeof *fetch);
+    fetch->client = client;
+    fetch->done = done;
+    fetch->arg = arg;
+    fetch->body_max = request->body_max;
+    fetch->easy = curl_easy_init();
+    for (const char *const *header = request->headers; header != NULL && *header != NULL; header++)
+        fetch->headers = curl_slist_append(fetch->headers, *header);
+    CURL *easy = fetch->easy;
+    curl_easy_setopt(easy, CURLOPT_URL, request->url);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, fetch->headers);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, request->follow_redirects ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, 10L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, request->tls_skip_verify ? 0L : 1L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, request->tls_skip_verify ? 0L : 2L);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, fetch->error);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, fetch);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, fetch);
+    if (request->body != NULL)
+        curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request->body);
+    if (request->method != NULL)
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+    list_append(&client->fetches, &fetch->link);
+    curl_multi_add_handle(client->multi, easy);
+    return fetch;
+}
+
+void http_fetch_cancel(struct http_fetch *fetch)
+{
+    fetch_free(fetch);
+}
