@@ -13,10 +13,10 @@ const char *xds_type_url(enum xds_type type);
 
 struct xds_resource {
     char *name;
-    char version[65];      /* lower-case hex SHA-256 of the bytes */
-    uint8_t *bytes;        /* serialised message; goes into an Any of the type's URL */
+    char version[65]; /* lower-case hex SHA-256 of the bytes */
+    uint8_t *bytes;   /* serialised message; goes into an Any of the type's URL */
     size_t length;
-    char **children;       /* NULL-terminated or NULL: EDS name of a cluster, RDS names of a listener */
+    char **children; /* NULL-terminated or NULL: EDS name of a cluster, RDS names of a listener */
 };
 
 struct xds_resource_list {
@@ -26,7 +26,8 @@ struct xds_resource_list {
 
 struct xds_resources {
     struct xds_resource_list types[XDS_TYPE_COUNT];
-    char *problems; /* what of the proxy's opaque configuration was left out and why, one line each; NULL if nothing */
+    char *problems; /* what of the proxy's opaque configuration was left out and why, one line each;
+                       NULL if nothing */
 };
 
 struct xds_resources *xds_resources_build(const struct proxy_snapshot *snapshot);

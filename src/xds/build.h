@@ -1,0 +1,110 @@
+/* What the builders of resources share: one run from a snapshot to its resources.
+ *
+ * Messages are made in `arena`, which goes when the run ends; what is added to the result is
+ * copied as serialised bytes. Builders never fail: what can't be built is left out, with words
+ * in `problems`. */
+#pragma once
+
+#include "envoy/core.pb-c.h"
+#include "envoy/endpoint.pb-c.h"
+#include "envoy/hcm.pb-c.h"
+#include "envoy/listener.pb-c.h"
+#include "envoy/rbac.pb-c.h"
+#include "mesh/snapshot.h"
+#include "proto/proto.h"
+#include "xds/options.h"
+#include "xds/resources.h"
+
+struct xds_build {
+    const struct proxy_snapshot *snapshot;
+    struct proxy_options options;
+    struct arena *arena; /* of the run */
+    struct arena *kept;  /* of the result */
+    struct buffer problems;
+    struct xds_resource_list lists[XDS_TYPE_COUNT]; /* growing, on the heap */
+    size_t capacities[XDS_TYPE_COUNT];
+};
+
+/* Adds a message as a resource. `children` is NULL-terminated and lives in `kept`; NULL: none.
+ * Of resources with the same name one is kept. */
+void xds_add(struct xds_build *build, enum xds_type type, const char *name, const void *message,
+             char **children);
+char **xds_child(struct xds_build *build, const char *name); /* a list of one */
+
+void xds_problem(struct xds_build *build, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* pieces of messages; all in the run's arena */
+Google__Protobuf__Any *xds_any(struct arena *arena, const void *message);
+/* An Any of a message without fields. `type` is its full name. */
+Google__Protobuf__Any *xds_any_empty(struct arena *arena, const char *type);
+Google__Protobuf__Duration *xds_duration_ms(struct arena *arena, int64_t ms);
+Google__Protobuf__Duration *xds_duration_ns(struct arena *arena, int64_t ns);
+Google__Protobuf__UInt32Value *xds_uint32(struct arena *arena, uint32_t value);
+Google__Protobuf__BoolValue *xds_true(struct arena *arena);
+Envoy__Address *xds_address(struct arena *arena, const char *host, uint16_t port);
+Envoy__Address *xds_pipe(struct arena *arena, const char *path, uint32_t mode);
+Envoy__ConfigSource *xds_ads_source(struct xds_build *build);
+Envoy__StringMatcher *xds_match_exact(struct arena *arena, const char *text);
+Envoy__StringMatcher *xds_match_regex(struct arena *arena, const char *regex);
+Envoy__DataSource *xds_inline(struct arena *arena, const char *text);
+char *
+xds_text(const char *text); /* for protobuf-c's fields, which are not const: never written to */
+
+bool xds_is_http(const char *protocol);  /* http, http2 or grpc */
+bool xds_is_http2(const char *protocol); /* http2 or grpc */
+
+/* endpoint.c */
+bool xds_has_hostnames(const struct endpoint_list *endpoints);
+Envoy__ClusterLoadAssignment *xds_load_assignment(struct xds_build *build, const char *cluster,
+                                                  const struct endpoint_list *endpoints);
+/* For a DNS cluster: the names alone; `one` as LOGICAL_DNS wants it. */
+Envoy__ClusterLoadAssignment *xds_dns_assignment(struct xds_build *build, const char *cluster,
+                                                 const struct endpoint_list *endpoints, bool one);
+
+/* tls.c */
+Envoy__TransportSocket *xds_tls_upstream(struct xds_build *build, const char *roots_pem,
+                                         const char *const *spiffe_ids, size_t count,
+                                         const char *sni);
+/* `peers` are let in besides the own trust domain. */
+Envoy__TransportSocket *xds_tls_downstream(struct xds_build *build,
+                                           const struct trust_bundle *const *peers, size_t count,
+                                           const char *protocol);
+
+/* rbac.c */
+EnvoyRbac__RBAC *xds_rbac(struct xds_build *build, bool http);
+
+/* filter.c */
+struct xds_hcm {
+    const char *stat_prefix;
+    const char *protocol;
+    Envoy__RouteConfiguration *route; /* inline, or */
+    const char *rds_name;
+    Envoy__HttpConnectionManager__ForwardClientCertDetails xfcc;
+    bool normalize_path;
+    bool deny_all; /* RBAC filter that denies unless the route says otherwise */
+};
+Envoy__Filter *xds_filter(struct arena *arena, const char *name, Google__Protobuf__Any *config);
+Envoy__Filter *xds_tcp_proxy(struct xds_build *build, const char *stat_prefix, const char *cluster);
+Envoy__Filter *xds_hcm_filter(struct xds_build *build, const struct xds_hcm *hcm);
+Envoy__FilterChain *xds_filter_chain(struct arena *arena, Envoy__Filter **filters, size_t count);
+
+/* route.c */
+#define XDS_HTTP_RBAC "envoy.filters.http.rbac"
+/* One virtual host for all domains whose only route sends everything to `cluster`. */
+Envoy__RouteConfiguration *xds_route_all(struct arena *arena, const char *name,
+                                         const char *virtual_host, const char *cluster);
+void xds_public_route(struct xds_build *build);
+
+/* cluster.c, listener.c, gateway.c */
+bool xds_can_dial(const struct upstream *upstream);
+/* The header with the caller's certificate is for the filters only: the route takes it away. */
+bool xds_xfcc_only_for_rbac(const struct proxy_snapshot *snapshot);
+Envoy__Listener *xds_listener(struct xds_build *build, const char *name, const char *host,
+                              uint16_t port);
+void xds_sidecar_clusters(struct xds_build *build);
+void xds_sidecar_listeners(struct xds_build *build);
+void xds_gateway_clusters(struct xds_build *build);
+void xds_gateway_listeners(struct xds_build *build);
+char *xds_exported_name(struct xds_build *build, const struct gateway_service *service);
+bool xds_is_exported(const struct xds_build *build, const struct gateway_service *service);

@@ -1,0 +1,259 @@
+#include "base/text.h"
+#include "envoy/cluster.pb-c.h"
+#include "envoy/http_options.pb-c.h"
+#include "google/protobuf/any.pb-c.h"
+#include "google/protobuf/duration.pb-c.h"
+#include "google/protobuf/wrappers.pb-c.h"
+#include "xds/build.h"
+
+static Envoy__Cluster *cluster_new(struct xds_build *build, const char *name, int64_t timeout_ms)
+{
+    Envoy__Cluster *cluster = proto_new(build->arena, envoy__cluster);
+    cluster->name = xds_text(name);
+    cluster->cluster_discovery_type_case = ENVOY__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE;
+    cluster->connect_timeout = xds_duration_ms(build->arena, timeout_ms);
+    return cluster;
+}
+
+static void set_no_panic(struct xds_build *build, Envoy__Cluster *cluster)
+{
+    cluster->common_lb_config = proto_new(build->arena, envoy__cluster__common_lb_config);
+    cluster->common_lb_config->healthy_panic_threshold = proto_new(build->arena, envoy__percent);
+}
+
+static void set_http_options(struct xds_build *build, Envoy__Cluster *cluster,
+                             Envoy__HttpProtocolOptions *options)
+{
+    Envoy__Cluster__TypedExtensionProtocolOptionsEntry *entry =
+        proto_new(build->arena, envoy__cluster__typed_extension_protocol_options_entry);
+    entry->key = xds_text("envoy.extensions.upstreams.http.v3.HttpProtocolOptions");
+    entry->value = xds_any(build->arena, options);
+    cluster->n_typed_extension_protocol_options = 1;
+    cluster->typed_extension_protocol_options = proto_array(build->arena, 1);
+    cluster->typed_extension_protocol_options[0] = entry;
+}
+
+static void set_http2(struct xds_build *build, Envoy__Cluster *cluster)
+{
+    Envoy__HttpProtocolOptions *options = proto_new(build->arena, envoy__http_protocol_options);
+    Envoy__HttpProtocolOptions__ExplicitHttpConfig *config =
+        proto_new(build->arena, envoy__http_protocol_options__explicit_http_config);
+    config->protocol_config_case =
+        ENVOY__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP2_PROTOCOL_OPTIONS;
+    config->http2_protocol_options = proto_new(build->arena, envoy__http2_protocol_options);
+    options->upstream_protocol_options_case =
+        ENVOY__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_EXPLICIT_HTTP_CONFIG;
+    options->explicit_http_config = config;
+    set_http_options(build, cluster, options);
+}
+
+static void set_dns(struct xds_build *build, Envoy__Cluster *cluster, bool strict)
+{
+    cluster->type = strict ? ENVOY__CLUSTER__DISCOVERY_TYPE__STRICT_DNS
+                           : ENVOY__CLUSTER__DISCOVERY_TYPE__LOGICAL_DNS;
+    cluster->dns_refresh_rate = xds_duration_ms(build->arena, 10000);
+    cluster->dns_lookup_family = ENVOY__CLUSTER__DNS_LOOKUP_FAMILY__V4_ONLY;
+}
+
+/* Adds the cluster with its endpoints: by EDS, or, as EDS does not resolve names, inline with DNS
+ * when there is a name among them. */
+static void add_cluster(struct xds_build *build, Envoy__Cluster *cluster,
+                        const struct endpoint_list *endpoints)
+{
+    if (xds_has_hostnames(endpoints)) {
+        bool strict = text_equal_nocase(build->options.dns_discovery_type, "strict_dns");
+        set_dns(build, cluster, strict);
+        cluster->load_assignment = xds_dns_assignment(build, cluster->name, endpoints, !strict);
+        xds_add(build, XDS_CLUSTER, cluster->name, cluster, NULL);
+        return;
+    }
+    cluster->type = ENVOY__CLUSTER__DISCOVERY_TYPE__EDS;
+    cluster->eds_cluster_config = proto_new(build->arena, envoy__cluster__eds_cluster_config);
+    cluster->eds_cluster_config->eds_config = xds_ads_source(build);
+    xds_add(build, XDS_CLUSTER, cluster->name, cluster, xds_child(build, cluster->name));
+    xds_add(build, XDS_ENDPOINT, cluster->name,
+            xds_load_assignment(build, cluster->name, endpoints), NULL);
+}
+
+static Envoy__CircuitBreakers *connection_limit(struct xds_build *build,
+                                                const struct upstream_options *limits)
+{
+    struct arena *arena = build->arena;
+    Envoy__CircuitBreakers *breakers = proto_new(arena, envoy__circuit_breakers);
+    if (limits->max_connections < 0 && limits->max_pending_requests < 0 &&
+        limits->max_concurrent_requests < 0)
+        return breakers;
+    Envoy__CircuitBreakers__Thresholds *thresholds =
+        proto_new(arena, envoy__circuit_breakers__thresholds);
+    if (limits->max_connections >= 0)
+        thresholds->max_connections = xds_uint32(arena, (uint32_t)limits->max_connections);
+    if (limits->max_pending_requests >= 0)
+        thresholds->max_pending_requests =
+            xds_uint32(arena, (uint32_t)limits->max_pending_requests);
+    if (limits->max_concurrent_requests >= 0)
+        thresholds->max_requests = xds_uint32(arena, (uint32_t)limits->max_concurrent_requests);
+    breakers->n_thresholds = 1;
+    breakers->thresholds = proto_array(arena, 1);
+    breakers->thresholds[0] = thresholds;
+    return breakers;
+}
+
+/* Consul lets a peered cluster eject 100 % of its endpoints. With one gateway on the other side,
+ * five failures of the service behind it then cut off every service of that peer for 30 s. Envoy
+ * ejects only while (ejected + 1) / all stays within the percentage, so at 99 the last one stays,
+ * also when it is the only one. (Envoy before 1.31 may eject one regardless; it is refused.) The
+ * value does not depend on the endpoints: a changed cluster would drop its connections. */
+#define PEERED_EJECTION_MAX 99
+
+static Envoy__OutlierDetection *
+outlier_detection(struct xds_build *build, const struct upstream_options *options, bool peered)
+{
+    struct arena *arena = build->arena;
+    int64_t percent = options->max_ejection_percent;
+    Envoy__OutlierDetection *outliers = proto_new(arena, envoy__outlier_detection);
+    if (peered && (percent < 0 || percent > PEERED_EJECTION_MAX))
+        percent = PEERED_EJECTION_MAX;
+    if (percent >= 0)
+        outliers->max_ejection_percent = xds_uint32(arena, (uint32_t)percent);
+    if (options->max_failures > 0)
+        outliers->consecutive_5xx = xds_uint32(arena, (uint32_t)options->max_failures);
+    if (options->enforcing_consecutive_5xx >= 0)
+        outliers->enforcing_consecutive_5xx =
+            xds_uint32(arena, (uint32_t)options->enforcing_consecutive_5xx);
+    if (options->interval_ns > 0)
+        outliers->interval = xds_duration_ns(arena, options->interval_ns);
+    if (options->base_ejection_time_ns > 0)
+        outliers->base_ejection_time = xds_duration_ns(arena, options->base_ejection_time_ns);
+    return outliers;
+}
+
+static void add_local_app(struct xds_build *build)
+{
+    const struct proxy_snapshot *snapshot = build->snapshot;
+    const Pb__ConnectProxyConfig *proxy = snapshot->registration->proxy;
+    struct arena *arena = build->arena;
+    const char *host = proxy != NULL && !text_empty(proxy->local_service_address)
+                           ? proxy->local_service_address
+                           : "127.0.0.1";
+    Envoy__Cluster *cluster =
+        cluster_new(build, "local_app", build->options.local_connect_timeout_ms);
+    struct endpoint endpoint = {.address = host,
+                                .port = proxy != NULL ? (uint16_t)proxy->local_service_port : 0};
+    struct endpoint_list endpoints = {1, &endpoint};
+    Envoy__ClusterLoadAssignment *load = xds_load_assignment(build, "local_app", &endpoints);
+    Envoy__LbEndpoint *lb = load->endpoints[0]->lb_endpoints[0];
+    lb->health_status = ENVOY__HEALTH_STATUS__UNKNOWN; /* unset: it is not watched from here */
+    lb->load_balancing_weight = NULL;
+    cluster->type = ENVOY__CLUSTER__DISCOVERY_TYPE__STATIC;
+    if (proxy != NULL && !text_empty(proxy->local_service_socket_path))
+        lb->endpoint->address = xds_pipe(arena, proxy->local_service_socket_path, 0);
+    else if (!text_is_ip(host))
+        set_dns(build, cluster, true);
+    cluster->load_assignment = load;
+    if (build->options.max_inbound_connections > 0) {
+        struct upstream_options limits = {
+            .max_connections = build->options.max_inbound_connections,
+            .max_pending_requests = OPTION_UNSET,
+            .max_concurrent_requests = OPTION_UNSET,
+        };
+        cluster->circuit_breakers = connection_limit(build, &limits);
+    }
+    if (xds_is_http2(snapshot->protocol)) {
+        Envoy__HttpProtocolOptions *options = proto_new(arena, envoy__http_protocol_options);
+        Envoy__HttpProtocolOptions__UseDownstreamHttpConfig *config =
+            proto_new(arena, envoy__http_protocol_options__use_downstream_http_config);
+        config->http_protocol_options = proto_new(arena, envoy__http1_protocol_options);
+        config->http2_protocol_options = proto_new(arena, envoy__http2_protocol_options);
+        options->upstream_protocol_options_case =
+            ENVOY__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_USE_DOWNSTREAM_PROTOCOL_CONFIG;
+        options->use_downstream_protocol_config = config;
+        set_http_options(build, cluster, options);
+    }
+    xds_add(build, XDS_CLUSTER, "local_app", cluster, NULL);
+}
+
+static void add_upstream(struct xds_build *build, const struct upstream *upstream)
+{
+    struct upstream_options options;
+    bool peered = !text_empty(upstream->definition->destination_peer);
+    upstream_options_read(upstream, build->arena, &options, &build->problems);
+    Envoy__Cluster *cluster =
+        cluster_new(build, upstream->cluster_name, options.connect_timeout_ms);
+    if (!peered)
+        cluster->alt_stat_name = xds_text(upstream->cluster_name);
+    set_no_panic(build, cluster);
+    cluster->circuit_breakers = connection_limit(build, &options);
+    cluster->outlier_detection = outlier_detection(build, &options, peered);
+    if (xds_is_http2(upstream->protocol))
+        set_http2(build, cluster);
+    cluster->transport_socket =
+        xds_tls_upstream(build, upstream->bundle->roots_pem, upstream->spiffe_ids,
+                         upstream->spiffe_count, upstream->sni);
+    add_cluster(build, cluster, &upstream->endpoints);
+}
+
+void xds_sidecar_clusters(struct xds_build *build)
+{
+    add_local_app(build);
+    for (size_t i = 0; i < build->snapshot->upstream_count; i++) {
+        if (xds_can_dial(&build->snapshot->upstreams[i]))
+            add_upstream(build, &build->snapshot->upstreams[i]);
+    }
+}
+
+static void add_gateway_service(struct xds_build *build, const struct gateway_service *service)
+{
+    int64_t timeout = service->connect_timeout_ms > 0 ? service->connect_timeout_ms
+                                                      : build->options.connect_timeout_ms;
+    Envoy__Cluster *cluster = cluster_new(build, service->sni, timeout);
+    cluster->outlier_detection = proto_new(build->arena, envoy__outlier_detection);
+    add_cluster(build, cluster, &service->endpoints);
+    if (!xds_is_exported(build, service))
+        return;
+    cluster = cluster_new(build, xds_exported_name(build, service), timeout);
+    cluster->alt_stat_name = cluster->name;
+    set_no_panic(build, cluster);
+    cluster->circuit_breakers = proto_new(build->arena, envoy__circuit_breakers);
+    cluster->outlier_detection = proto_new(build->arena, envoy__outlier_detection);
+    if (xds_is_http2(service->protocol))
+        set_http2(build, cluster);
+    /* TCP passes through as it is, encrypted from end to end. */
+    if (xds_is_http(service->protocol))
+        cluster->transport_socket = xds_tls_upstream(build, build->snapshot->own_bundle->roots_pem,
+                                                     &service->spiffe_id, 1, service->sni);
+    add_cluster(build, cluster, &service->endpoints);
+}
+
+static Envoy__UpstreamConnectionOptions *keepalive(struct xds_build *build)
+{
+    const struct proxy_options *options = &build->options;
+    if (!options->keepalive_enable)
+        return NULL;
+    Envoy__UpstreamConnectionOptions *connection =
+        proto_new(build->arena, envoy__upstream_connection_options);
+    connection->tcp_keepalive = proto_new(build->arena, envoy__tcp_keepalive);
+    if (options->keepalive_time > 0)
+        connection->tcp_keepalive->keepalive_time =
+            xds_uint32(build->arena, (uint32_t)options->keepalive_time);
+    if (options->keepalive_interval > 0)
+        connection->tcp_keepalive->keepalive_interval =
+            xds_uint32(build->arena, (uint32_t)options->keepalive_interval);
+    if (options->keepalive_probes > 0)
+        connection->tcp_keepalive->keepalive_probes =
+            xds_uint32(build->arena, (uint32_t)options->keepalive_probes);
+    return connection;
+}
+
+void xds_gateway_clusters(struct xds_build *build)
+{
+    const struct proxy_snapshot *snapshot = build->snapshot;
+    for (size_t i = 0; i < snapshot->service_count; i++)
+        add_gateway_service(build, &snapshot->services[i]);
+    for (size_t i = 0; i < snapshot->import_count; i++) {
+        Envoy__Cluster *cluster =
+            cluster_new(build, snapshot->imports[i].sni, build->options.connect_timeout_ms);
+        cluster->outlier_detection = proto_new(build->arena, envoy__outlier_detection);
+        cluster->upstream_connection_options = keepalive(build);
+        add_cluster(build, cluster, &snapshot->imports[i].endpoints);
+    }
+}
