@@ -21,6 +21,8 @@ struct operation {
     const char *id; /* service or check */
     const Pb__ServiceDefinition *service;
     const Pb__CheckDefinition *check;
+    const struct local_files *files;
+    bool from_file;
     bool flag;                 /* replace checks, ttl only, or enable maintenance */
     const char *status, *text; /* of a check; reason of a maintenance */
     api_done_fn *done;
@@ -116,6 +118,7 @@ static bool put_check(struct txn *txn, const struct operation *operation, Pb__He
         check->status = before->status;
         check->output = before->output;
     }
+    check->from_file = operation->from_file;
     return catalog_put_check(txn, check, error);
 }
 
@@ -142,6 +145,7 @@ static void drop_other_checks(struct txn *txn, const struct operation *operation
 static bool put_expanded(struct txn *txn, const struct operation *operation,
                          const struct expanded_service *expanded, struct error *error)
 {
+    expanded->service->from_file = operation->from_file;
     if (!catalog_put_service(txn, expanded->service, error))
         return false;
     if (operation->flag)
@@ -345,6 +349,84 @@ void local_update_check(struct local *local, const struct tenancy *tenancy, cons
     operation->text = arena_strdup(operation->arena, output != NULL ? output : "");
     operation->flag = ttl_only;
     operation_run(operation, update_check);
+}
+
+/* ---- definitions of files ---- */
+
+static bool in_services(const struct local_files *files, const char *id)
+{
+    for (size_t i = 0; i < files->service_count; i++) {
+        const Pb__ServiceDefinition *service = files->services[i];
+        if (text_equal_nocase(text_empty(service->id) ? service->name : service->id, id))
+            return true;
+    }
+    return false;
+}
+
+static bool in_checks(const struct local_files *files, const char *id)
+{
+    for (size_t i = 0; i < files->check_count; i++) {
+        const Pb__CheckDefinition *check = files->checks[i];
+        if (text_equal(text_empty(check->id) ? check->name : check->id, id))
+            return true;
+    }
+    return false;
+}
+
+/* What came from a file that no longer has it goes; a sidecar goes with its parent. */
+static void drop_left_files(struct txn *txn, const struct operation *operation)
+{
+    struct buffer value = {0};
+    size_t count;
+    struct view *view = txn_view(txn);
+    key_node(&value, &operation->tenancy, operation->local->node);
+    const struct record *const *services =
+        view_list(view, TABLE_SERVICE, SERVICE_BY_NODE, &value, &count);
+    for (size_t i = 0; i < count; i++) {
+        const Pb__NodeService *service = services[i]->message;
+        const char *id = service->id;
+        if (service->locally_registered_as_sidecar && service->proxy != NULL)
+            id = service->proxy->destination_service_id;
+        if (service->from_file && !in_services(operation->files, id))
+            catalog_delete_service(txn, &operation->tenancy, operation->local->node, service->id);
+    }
+    const struct record *const *checks =
+        view_list(view, TABLE_CHECK, CHECK_BY_NODE, &value, &count);
+    for (size_t i = 0; i < count; i++) {
+        const Pb__HealthCheck *check = checks[i]->message;
+        if (check->from_file && text_empty(check->service_id) &&
+            !in_checks(operation->files, check->check_id))
+            catalog_delete_check(txn, &operation->tenancy, operation->local->node, check->check_id);
+    }
+    buffer_free(&value);
+}
+
+static bool apply_files(struct txn *txn, void *arg, struct error *error)
+{
+    struct operation *operation = arg;
+    const struct local_files *files = operation->files;
+    drop_left_files(txn, operation);
+    for (size_t i = 0; i < files->service_count; i++) {
+        operation->service = files->services[i];
+        if (!register_service(txn, operation, error))
+            return false;
+    }
+    for (size_t i = 0; i < files->check_count; i++) {
+        operation->check = files->checks[i];
+        if (!register_check(txn, operation, error))
+            return false;
+    }
+    return true;
+}
+
+void local_apply_files(struct local *local, const struct local_files *files, api_done_fn *done,
+                       void *arg)
+{
+    struct operation *operation = operation_new(local, NULL, NULL, done, arg);
+    operation->files = files;
+    operation->from_file = true;
+    operation->flag = true;
+    operation_run(operation, apply_files);
 }
 
 /* ---- maintenance ---- */

@@ -37,3 +37,14 @@ void local_update_check(struct local *local, const struct tenancy *tenancy, cons
 void local_set_maintenance(struct local *local, const struct tenancy *tenancy,
                            const char *service_id, bool enable, const char *reason,
                            api_done_fn *done, void *arg);
+
+struct local_files {
+    size_t service_count, check_count;
+    Pb__ServiceDefinition *const *services;
+    Pb__CheckDefinition *const *checks;
+};
+/* Makes the definitions of the files hold, in one transaction: registers all of them, and removes
+ * what came from files before and is no longer in them. One wrong definition refuses all. `files`
+ * is borrowed until `done`. */
+void local_apply_files(struct local *local, const struct local_files *files, api_done_fn *done,
+                       void *arg);
