@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/buffer.h"
+#include "base/file.h"
 #include "proto/codec_tables.h"
 #include "text/hcl.h"
 #include "text/json.h"
@@ -133,38 +133,11 @@ static void merge_source(struct loading *loading, json_t *object, const char *na
 
 /* ---- files ---- */
 
-static char *read_file(const char *path, size_t *ret_length, struct error *error)
-{
-    FILE *file = fopen(path, "rbe");
-    if (file == NULL) {
-        error_set(error, ERR_IO, "%s: %s", path, strerror(errno));
-        return NULL;
-    }
-    struct buffer text = {0};
-    for (;;) {
-        char *room = buffer_grow(&text, 65536);
-        size_t got = fread(room, 1, 65536, file);
-        buffer_grow_done(&text, got);
-        if (got == 0 || text.length > FILE_BYTES_MAX)
-            break;
-    }
-    bool failed = ferror(file) != 0;
-    fclose(file);
-    if (failed || text.length > FILE_BYTES_MAX) {
-        error_set(error, ERR_IO, "%s: %s", path,
-                  failed ? "cannot be read" : "is larger than 16 MiB");
-        buffer_free(&text);
-        return NULL;
-    }
-    *ret_length = text.length;
-    return buffer_take(&text);
-}
-
 static void load_file(struct loading *loading, const char *path)
 {
     struct error error;
     size_t length;
-    char *text = read_file(path, &length, &error);
+    char *text = file_read(path, FILE_BYTES_MAX, &length, &error);
     if (text == NULL) {
         add_error(loading, error.message);
         return;
