@@ -37,7 +37,8 @@ struct engine_class {
                    uint64_t index, engine_done_fn *done, void *arg);
     /* Rows that others wrote (etcd, remote); engines with one writer never call it. May be NULL. */
     void (*watch)(struct engine *engine, engine_row_fn *row, void *arg);
-    void (*free)(struct engine *engine); /* waits for a commit in flight */
+    /* Waits for a commit in flight and calls its `done`, the one case of a call from inside. */
+    void (*free)(struct engine *engine);
 };
 
 struct engine {
@@ -45,5 +46,6 @@ struct engine {
 };
 
 struct engine *engine_memory_new(struct loop *loop);
-/* Opens or creates `path` (0600): WAL, full sync. The message says what to do if it is locked or damaged. */
+/* Opens or creates `path` (0600): WAL, full sync. The message says what to do if it is locked or
+ * damaged. */
 struct engine *engine_sqlite_new(struct loop *loop, const char *path, struct error *error);

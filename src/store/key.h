@@ -15,7 +15,7 @@ struct tenancy {
 #define TENANCY_DEFAULT ((struct tenancy){0})
 
 void key_tenancy(struct buffer *key, const struct tenancy *tenancy);
-void key_part(struct buffer *key, const char *part); /* lower-cased */
+void key_part(struct buffer *key, const char *part);       /* lower-cased */
 void key_part_exact(struct buffer *key, const char *part); /* ids: case kept */
 
 /* Whole keys and index values, written over what is in `key`; each returns it. */
