@@ -1,0 +1,20 @@
+/* Validators of the config entries, one a kind (config/entry.h). Each normalises in place and
+ * refuses in Consul's words where it has words for it. Consul answers these refusals with HTTP
+ * 500, so their code is ERR_INTERNAL. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+
+bool config_check_exported_services(void *entry, struct arena *arena, struct error *error);
+bool config_check_service_intentions(void *entry, struct arena *arena, struct error *error);
+bool config_check_service_defaults(void *entry, struct arena *arena, struct error *error);
+bool config_check_proxy_defaults(void *entry, struct arena *arena, struct error *error);
+bool config_check_mesh(void *entry, struct arena *arena, struct error *error);
+
+/* What intention_precedence (intention/intention.h) says, for entries that are about to be stored.
+ */
+int32_t config_intention_precedence(const char *source, const char *destination);
