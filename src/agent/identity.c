@@ -11,7 +11,7 @@
 static const char *const alpn_http[] = {"http/1.1", NULL};
 static const char *const alpn_grpc[] = {"h2", NULL};
 
-/* One TLS port: chooses per connection between the configured's certificate and the server's own.
+/* One TLS port: chooses per connection between the operator's certificate and the server's own.
  */
 struct port_identity {
     struct identity *identity;
@@ -60,9 +60,9 @@ static void leaf_changed(void *arg)
     renew(&identity->grpc, leaf);
 }
 
-static void load_configured(struct port_identity *port, const char *name,
-                            const Pb__AgentTLSProtocol *own, const Pb__AgentTLSProtocol *defaults,
-                            const char *old_cert, const char *old_key, struct text_list *errors)
+static void load_operator(struct port_identity *port, const char *name,
+                          const Pb__AgentTLSProtocol *own, const Pb__AgentTLSProtocol *defaults,
+                          const char *old_cert, const char *old_key, struct text_list *errors)
 {
     const char *cert = own != NULL ? own->cert_file : "", *key = own != NULL ? own->key_file : "";
     if (text_empty(cert) && defaults != NULL)
@@ -110,10 +110,10 @@ struct identity *identity_new(struct authority *authority, const struct agent_co
         name_peering_server(authority_trust_domain(authority), authority_datacenter(authority));
     port_init(&identity->https, identity, alpn_http);
     port_init(&identity->grpc, identity, alpn_grpc);
-    load_configured(&identity->https, "https", tls ? tls->https : NULL, tls ? tls->defaults : NULL,
-                    values->cert_file, values->key_file, errors);
-    load_configured(&identity->grpc, "grpc", tls ? tls->grpc : NULL, tls ? tls->defaults : NULL, "",
-                    "", errors);
+    load_operator(&identity->https, "https", tls ? tls->https : NULL, tls ? tls->defaults : NULL,
+                  values->cert_file, values->key_file, errors);
+    load_operator(&identity->grpc, "grpc", tls ? tls->grpc : NULL, tls ? tls->defaults : NULL, "",
+                  "", errors);
     struct tenancy tenancy = TENANCY_DEFAULT;
     identity->leaf = leaf_watch_new(authority, LEAF_SERVER, &tenancy, NULL, leaf_changed, identity);
     leaf_changed(identity);
