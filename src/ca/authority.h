@@ -14,19 +14,22 @@ struct authority;
 
 struct authority_config {
     const char *datacenter;
-    const char *cluster_id; /* NULL: made at first start */
+    /* Both for the first start only; after that, what the store holds counts. */
+    const char *cluster_id; /* NULL: made */
     int64_t leaf_ttl_ns;    /* 0: 72 h */
 };
 
-/* Makes the cluster's id and first root if the store has none; `ready` once there is a root. */
+/* Makes the cluster's id and first root if the store has none; `ready` once there is a root, or with
+ * an error. Before that only authority_free is allowed. */
 struct authority *authority_new(struct store *store, const struct authority_config *config,
                                 store_ready_fn *ready, void *arg);
-void authority_free(struct authority *authority);
+void authority_free(struct authority *authority); /* after its watches; NULL is fine */
 
 const char *authority_trust_domain(const struct authority *authority); /* "<uuid>.consul" */
 const char *authority_datacenter(const struct authority *authority);
 
-/* All roots of the cluster; the active one first. Tracked by the view. */
+/* All roots of the cluster; the active one first. Tracked by the view; valid until the turn ends or
+ * the next call. */
 const struct record *const *authority_roots(struct view *view, size_t *ret_count);
 const Pb__CaRoot *authority_active_root(struct view *view);
 /* All root PEMs concatenated; in `arena`. */
