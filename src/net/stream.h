@@ -42,6 +42,7 @@ void stream_set_handler(struct stream *stream, const struct stream_handler *hand
 
 bool stream_write(struct stream *stream, const void *data, size_t length); /* copies; false if closed */
 size_t stream_queued(const struct stream *stream); /* bytes not yet handed to the kernel */
+uint64_t stream_sent(const struct stream *stream); /* bytes that the kernel took so far: is there progress? */
 void stream_pause(struct stream *stream);  /* stop reading: back-pressure */
 void stream_resume(struct stream *stream);
 void stream_close(struct stream *stream);

@@ -17,7 +17,7 @@ typedef struct tls_context *tls_select_fn(void *arg, const char *server_name);
 struct tls_server_config {
     const char *certificate_pem; /* leaf first, then intermediates */
     const char *private_key_pem;
-    const char *client_ca_pem;   /* NULL: clients are not asked for a certificate */
+    const char *client_ca_pem;   /* NULL: clients are not asked for a certificate; else they must have one */
     const char *const *alpn;     /* accepted, in order of preference, NULL-terminated; NULL: none.
                                     A client without ALPN is served too. */
 };
