@@ -1,0 +1,32 @@
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from harness import Lab, find_envoy  # noqa: E402
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.when in ("setup", "call") and report.failed:
+        lab = item.funcargs.get("lab")
+        if lab is not None:
+            lab.show_logs()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    lab = Lab(tmp_path)
+    yield lab
+    lab.close()
+
+
+@pytest.fixture
+def envoys():
+    """Tests that need a real Envoy ask for this."""
+    if find_envoy() is None:
+        pytest.skip("no Envoy: script/bootstrap puts one into .venv")
