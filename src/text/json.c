@@ -272,11 +272,11 @@ void json_write(struct buffer *output, const json_t *value)
     }
 }
 
-static void new_line(struct buffer *output, size_t depth)
+static void new_line(struct buffer *output, const char *indent, size_t depth)
 {
     buffer_add_byte(output, '\n');
     for (size_t i = 0; i < depth; i++)
-        buffer_add_text(output, "    ");
+        buffer_add_text(output, indent);
 }
 
 /* Copies the string that starts at json[at]; returns the place behind it. */
@@ -290,7 +290,8 @@ static size_t copy_string(struct buffer *output, const char *json, size_t at, si
     return end;
 }
 
-void json_write_pretty(struct buffer *output, const char *json, size_t length)
+void json_write_indented(struct buffer *output, const char *json, size_t length,
+                         const char *indent)
 {
     size_t depth = 0, at = 0;
     while (at < length) {
@@ -305,17 +306,22 @@ void json_write_pretty(struct buffer *output, const char *json, size_t length)
             buffer_add_byte(output, json[at++]);
         } else if (c == '{' || c == '[') {
             buffer_add_byte(output, c);
-            new_line(output, ++depth);
+            new_line(output, indent, ++depth);
         } else if (c == '}' || c == ']') {
-            new_line(output, depth > 0 ? --depth : 0);
+            new_line(output, indent, depth > 0 ? --depth : 0);
             buffer_add_byte(output, c);
         } else if (c == ',') {
             buffer_add_byte(output, c);
-            new_line(output, depth);
+            new_line(output, indent, depth);
         } else {
             buffer_add_byte(output, c);
             if (c == ':')
                 buffer_add_byte(output, ' ');
         }
     }
+}
+
+void json_write_pretty(struct buffer *output, const char *json, size_t length)
+{
+    json_write_indented(output, json, length, "    ");
 }

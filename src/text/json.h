@@ -22,3 +22,6 @@ void json_write_string(struct buffer *output, const char *text);
 void json_write(struct buffer *output, const json_t *value);
 /* Re-indents compact JSON with four spaces, as `?pretty` shows it. */
 void json_write_pretty(struct buffer *output, const char *json, size_t length);
+/* The same with another indent for each level. */
+void json_write_indented(struct buffer *output, const char *json, size_t length,
+                         const char *indent);
