@@ -60,8 +60,10 @@ static void *copy_message(struct block *block, const ProtobufCMessage *source);
 static void copy_value(struct block *block, const ProtobufCFieldDescriptor *field, const char *from,
                        char *to)
 {
-    const void *pointer = *(void *const *)(const void *)from;
+    const void *pointer = NULL;
     void *copy;
+    if (field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_MESSAGE)
+        memcpy(&pointer, from, sizeof pointer);
     switch (field->type) {
     case PROTOBUF_C_TYPE_STRING:
         if (pointer == NULL || pointer == field->default_value)
