@@ -130,7 +130,7 @@ static void on_call(void *arg, struct grpc_call *call)
     grpc_call_set_handler(call, &events, party);
 }
 
-static struct grpc_core_config server_config(struct party *party)
+static inline struct grpc_core_config server_config(struct party *party)
 {
     return (struct grpc_core_config){.server = true,
                                      .peer = "10.0.0.1:4000",
@@ -142,7 +142,7 @@ static struct grpc_core_config server_config(struct party *party)
                                      .call_arg = party};
 }
 
-static struct grpc_core_config client_config(void)
+static inline struct grpc_core_config client_config(void)
 {
     return (struct grpc_core_config){.peer = "10.0.0.2:8503",
                                      .authority = "server.dc1.peering",
