@@ -18,6 +18,7 @@
 #include "base/memory.h"
 #include "catalog/catalog.h"
 #include "http/api.h"
+#include "mesh/opaque.h"
 #include "peering/peering.h"
 #include "store/engine.h"
 
@@ -247,15 +248,9 @@ static bool open_ports(struct agent *agent)
     agent->identity = identity_new(agent->authority, agent->config, &errors);
     agent->listeners.http = http_server_new(loop, &http_limits_default, api_handle, agent->api);
     agent->listeners.grpc = grpc_server_new(loop, GRPC_MESSAGE_MAX);
-    agent->listeners.grpc_tls = grpc_server_new(loop, GRPC_MESSAGE_MAX);
-    struct xds_server_config xds = {.source = &proxies_source, .source_arg = agent->proxies};
-    agent->xds = xds_server_new(&xds);
-    struct grpc_server *servers[] = {agent->listeners.grpc, agent->listeners.grpc_tls};
-    for (size_t i = 0; i < 2; i++) {
-        xds_server_serve(agent->xds, servers[i]);
-        if (agent->peerings != NULL)
-            peerings_serve(agent->peerings, servers[i]);
-    }
+    agent->xds = xds_server_new(agent->listeners.grpc, &proxies_source, agent->proxies);
+    if (agent->peerings != NULL)
+        peerings_serve(agent->peerings, agent->listeners.grpc);
     listeners_open(&agent->listeners, agent->config, identity_https(agent->identity),
                    identity_grpc(agent->identity), &errors);
     for (size_t i = 0; i < errors.count; i++)
@@ -317,8 +312,12 @@ static void on_node(void *arg, const struct error *error)
     struct proxy_config proxy = {agent->store, agent->authority, agent->config->default_allow};
     agent->proxies = proxies_new(&proxy, agent->checks, agent->config->node_name);
     if (values->peering != NULL && values->peering->enabled) {
-        struct peerings_config peerings = {agent->store, agent->authority, values->datacenter,
-                                           agent->config->node_name};
+        struct peerings_config peerings = {
+            .store = agent->store,
+            .authority = agent->authority,
+            .datacenter = values->datacenter,
+            .node_name = agent->config->node_name,
+        };
         agent->peerings = peerings_new(&peerings);
         if (values->ports->grpc_tls > 0) {
             char *address = text_join_host_port(agent->config->advertise_wan,
@@ -471,9 +470,8 @@ static bool start(struct agent *agent, struct error *error)
 static void stop(struct agent *agent)
 {
     http_server_free(agent->listeners.http);
-    grpc_server_free(agent->listeners.grpc);
-    grpc_server_free(agent->listeners.grpc_tls);
     xds_server_free(agent->xds);
+    grpc_server_free(agent->listeners.grpc);
     identity_free(agent->identity);
     api_free(agent->api);
     peerings_free(agent->peerings);

@@ -38,8 +38,7 @@ static void open_protocol(const struct listeners *listeners, const struct agent_
         bool ok = address_parse(addresses.items[i], &address, &error);
         if (ok) {
             ok = http ? http_server_listen(listeners->http, &address, tls, &error)
-                      : grpc_server_listen(tls != NULL ? listeners->grpc_tls : listeners->grpc,
-                                           &address, tls, &error);
+                      : grpc_server_listen(listeners->grpc, &address, tls, &error);
             address_clear(&address);
         }
         if (!ok) {

@@ -2,11 +2,9 @@
  * service by which servers are found. */
 #pragma once
 
+#include "base/version.h"
 #include "http/api.h"
 #include "store/store.h"
-
-/* The Consul version that Pons is compatible with: what tools parse. */
-#define CONSUL_VERSION "1.21.4"
 
 struct node_config {
     struct store *store;
