@@ -19,7 +19,8 @@ struct api_agent {
     /* Registers with sidecar and checks; ERR_INVALID is answered 400, the rest 500. */
     void (*register_service)(void *agent, const Pb__ServiceDefinition *definition,
                              bool replace_existing_checks, api_done_fn *done, void *arg);
-    /* ERR_NOT_FOUND: `Unknown service ID "x". Ensure that the service ID is passed, not the service name.` */
+    /* ERR_NOT_FOUND: `Unknown service ID "x". Ensure that the service ID is passed, not the service
+     * name.` */
     void (*deregister_service)(void *agent, const struct tenancy *tenancy, const char *service_id,
                                api_done_fn *done, void *arg);
     void (*register_check)(void *agent, const Pb__CheckDefinition *definition, api_done_fn *done,
@@ -34,7 +35,8 @@ struct api_agent {
                             bool enable, const char *reason, api_done_fn *done, void *arg);
     void (*reload)(void *agent, api_done_fn *done, void *arg);
     void (*leave)(void *agent);
-    /* Appends the values of /v1/agent/self's keys Config, DebugConfig, Stats, Meta, xDS as JSON members:
+    /* Appends the values of /v1/agent/self's keys Config, DebugConfig, Stats, Meta, xDS as JSON
+     * members:
      * `"Config":{…},"DebugConfig":{…},…` */
     void (*describe)(void *agent, struct buffer *output);
 };

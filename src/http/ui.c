@@ -1,0 +1,158 @@
+/* /v1/internal/ui/services: a line for each service, local and imported, with counts. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "catalog/catalog.h"
+#include "http/handlers.h"
+#include "text/json.h"
+
+struct summary {
+    const char *name, *kind, *datacenter;
+    struct text_list tags, nodes;
+    size_t instances;
+    size_t checks[3]; /* passing, warning, critical */
+    bool native, transparent;
+};
+
+/* A node's check counts once for a service, however many instances are on the node. */
+static bool counted_before(const Pb__HealthCheck *check, struct text_list *seen)
+{
+    if (!text_empty(check->service_id))
+        return false;
+    char *id = mem_printf("%s/%s", check->node, check->check_id);
+    bool before = text_list_has(seen, id);
+    text_list_add(seen, id);
+    free(id);
+    return before;
+}
+
+static void count_checks(struct summary *summary, const struct catalog_instance *instance,
+                         struct text_list *seen)
+{
+    for (size_t i = 0; i < instance->check_count; i++) {
+        const Pb__HealthCheck *check = instance->checks[i]->message;
+        if (counted_before(check, seen))
+            continue;
+        summary->checks[text_equal(check->status, "passing")   ? 0
+                        : text_equal(check->status, "warning") ? 1
+                                                               : 2]++;
+    }
+}
+
+static void count_instance(struct summary *summary, const struct catalog_instance *instance,
+                           struct text_list *seen)
+{
+    const Pb__Node *node = instance->node->message;
+    const Pb__NodeService *service = instance->service->message;
+    summary->instances++;
+    summary->name = service->service;
+    summary->kind = service->kind;
+    summary->datacenter = node->datacenter;
+    summary->native |= service->connect != NULL && service->connect->native;
+    summary->transparent |=
+        service->proxy != NULL && text_equal(service->proxy->mode, "transparent");
+    text_list_add(&summary->nodes, node->node);
+    for (size_t i = 0; i < service->n_tags; i++)
+        text_list_add(&summary->tags, service->tags[i]);
+    count_checks(summary, instance, seen);
+}
+
+static void write_list(struct buffer *body, struct text_list *list)
+{
+    text_list_sort(list);
+    if (list->count == 0) {
+        buffer_add_text(body, "null");
+        return;
+    }
+    buffer_add_byte(body, '[');
+    for (size_t i = 0; i < list->count; i++) {
+        reply_comma(body);
+        json_write_string(body, list->items[i]);
+    }
+    buffer_add_byte(body, ']');
+}
+
+static void write_text(struct buffer *body, const char *key, const char *text)
+{
+    buffer_printf(body, "\"%s\":", key);
+    json_write_string(body, text);
+    buffer_add_byte(body, ',');
+}
+
+static void write_summary(struct buffer *body, struct summary *summary, const char *peer,
+                          bool with_proxy)
+{
+    reply_comma(body);
+    buffer_add_byte(body, '{');
+    if (!text_empty(summary->kind))
+        write_text(body, "Kind", summary->kind);
+    write_text(body, "Name", summary->name);
+    write_text(body, "Datacenter", summary->datacenter);
+    buffer_add_text(body, "\"Tags\":");
+    write_list(body, &summary->tags);
+    buffer_add_text(body, ",\"Nodes\":");
+    write_list(body, &summary->nodes);
+    buffer_printf(body,
+                  ",\"ExternalSources\":null,\"InstanceCount\":%zu,\"ChecksPassing\":%zu,"
+                  "\"ChecksWarning\":%zu,\"ChecksCritical\":%zu,\"GatewayConfig\":{},"
+                  "\"TransparentProxy\":%s,\"ConnectNative\":%s,",
+                  summary->instances, summary->checks[0], summary->checks[1], summary->checks[2],
+                  summary->transparent ? "true" : "false", summary->native ? "true" : "false");
+    if (!text_empty(peer))
+        write_text(body, "PeerName", peer);
+    buffer_printf(body, "\"ConnectedWithProxy\":%s,\"ConnectedWithGateway\":false}",
+                  with_proxy ? "true" : "false");
+}
+
+/* A service's line counts its instances' checks and those of the proxies before them. */
+static void write_service(struct view *view, struct buffer *body, const struct tenancy *tenancy,
+                          const char *name)
+{
+    struct arena *scratch = arena_new();
+    struct text_list seen = {0};
+    struct summary own = {0};
+    struct catalog_instances instances = catalog_service_instances(view, tenancy, name, scratch);
+    struct catalog_instances reach = catalog_connect_instances(view, tenancy, name, scratch);
+    for (size_t i = 0; i < instances.count; i++)
+        count_instance(&own, &instances.items[i], &seen);
+    for (size_t i = 0; i < reach.count && !own.native; i++)
+        count_checks(&own, &reach.items[i], &seen);
+    if (own.instances > 0)
+        write_summary(body, &own, tenancy->peer, reach.count > 0 && !own.native);
+    text_list_free(&own.tags);
+    text_list_free(&own.nodes);
+    text_list_free(&seen);
+    arena_free(scratch);
+}
+
+static void write_services(struct view *view, struct buffer *body, const struct tenancy *tenancy)
+{
+    struct buffer key = {0};
+    size_t count;
+    const struct view_value *names =
+        view_values(view, TABLE_SERVICE, SERVICE_BY_NAME, key_all(&key, tenancy), &count);
+    for (size_t i = 0; i < count; i++)
+        write_service(view, body, tenancy, key_name(names[i].bytes, names[i].length, 0));
+    buffer_free(&key);
+}
+
+void api_ui_services(struct api_request *request, struct view *view, struct reply *reply)
+{
+    struct tenancy tenancy = request->tenancy;
+    buffer_add_byte(reply->body, '[');
+    write_services(view, reply->body, &tenancy);
+    if (text_empty(tenancy.peer)) {
+        struct buffer key = {0};
+        size_t count;
+        const struct tenancy everywhere = TENANCY_DEFAULT;
+        const struct record *const *peerings =
+            view_list(view, TABLE_PEERING, BY_TENANCY, key_all(&key, &everywhere), &count);
+        buffer_free(&key);
+        for (size_t i = 0; i < count; i++) {
+            tenancy.peer = ((const Pb__Peering *)peerings[i]->message)->name;
+            write_services(view, reply->body, &tenancy);
+        }
+    }
+    buffer_add_byte(reply->body, ']');
+}
