@@ -245,16 +245,18 @@ static void store_changed(void *arg)
         log_error("agent.ca", "the new root is not used: %s", error.message);
 }
 
-/* A root that cannot sign is found out here, and not when a proxy waits for its certificate. */
+/* A root whose key is not there or not its own is found out here, and not when a proxy waits. */
 static bool take_root(struct authority *authority, const struct record *record, struct error *error)
 {
     const Pb__CaRoot *root = record->message;
-    struct issued *probe = leaf_issue(authority, root, "spiffe://probe", NULL, error);
-    if (probe == NULL) {
+    struct certificate_signer *signer =
+        certificate_signer_new(root->root_cert, root->private_key_pem, error);
+    if (signer == NULL) {
         error_prefix(error, "the active root %s in the store cannot sign: ", root->id);
         return false;
     }
-    leaf_unref(probe);
+    certificate_signer_free(authority->signer);
+    authority->signer = signer;
     record_unref(authority->root);
     authority->root = record_ref(record);
     return true;
@@ -286,7 +288,7 @@ static bool load(struct authority *authority, struct error *error)
         return true;
     if (!take_root(authority, root, error))
         return false;
-    leaf_renew_all(authority, true);
+    leaf_renew_all(authority);
     return true;
 }
 
@@ -324,6 +326,7 @@ void authority_free(struct authority *authority)
         authority->reservation->authority = NULL;
     watch_free(authority->watch);
     record_unref(authority->root);
+    certificate_signer_free(authority->signer);
     timer_free(authority->timer);
     free(authority->trust_domain);
     free(authority->datacenter);

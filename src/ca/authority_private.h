@@ -14,7 +14,8 @@ struct authority {
     /* From the store. */
     char *trust_domain;
     int64_t leaf_ttl_ns;
-    struct record *root; /* the active one; a reference */
+    struct record *root;               /* the active one; a reference */
+    struct certificate_signer *signer; /* made from it */
     struct watch *watch;
 
     /* Serial numbers serial..serial_end - 1 are this process's own. */
@@ -27,15 +28,8 @@ struct authority {
     int64_t next_tick_ns; /* when the timer runs, if it is active */
 };
 
-/* A leaf, shared by the identity and by watches that have not heard of its successor yet. */
-struct issued;
-
 uint64_t authority_take_serial(struct authority *authority);
 
-/* A new key and its certificate, with one reference; also from a root that is only being tried. */
-struct issued *leaf_issue(struct authority *authority, const Pb__CaRoot *root, const char *uri,
-                          const char *dns_name, struct error *error);
-void leaf_unref(struct issued *issued); /* NULL is fine */
-/* Renews what is due, or all, and tells the watches. */
-void leaf_renew_all(struct authority *authority, bool even_if_fresh);
-void leaf_tick(void *arg); /* the timer's function */
+/* Makes all leaves anew, beginning at once, and tells the watches. */
+void leaf_renew_all(struct authority *authority);
+void leaf_tick(void *arg); /* the timer's function: renews what is due */

@@ -81,18 +81,30 @@ static char *pem_close(BIO *bio)
     return pem;
 }
 
-char *key_generate_pem(void)
+static EVP_PKEY *generate_key(void)
 {
-    BIO *bio = BIO_new(BIO_s_mem());
     EVP_PKEY *key = EVP_EC_gen("P-256");
-    if (key == NULL ||
-        PEM_write_bio_PrivateKey_traditional(bio, key, NULL, NULL, 0, NULL, NULL) != 1) {
+    if (key == NULL) {
         fputs("pons: OpenSSL cannot make a P-256 key: its default provider is not usable\n",
               stderr);
         abort();
     }
-    EVP_PKEY_free(key);
+    return key;
+}
+
+static char *key_pem(EVP_PKEY *key)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_PrivateKey_traditional(bio, key, NULL, NULL, 0, NULL, NULL);
     return pem_close(bio);
+}
+
+char *key_generate_pem(void)
+{
+    EVP_PKEY *key = generate_key();
+    char *pem = key_pem(key);
+    EVP_PKEY_free(key);
+    return pem;
 }
 
 /* ---- extensions ---- */
@@ -199,19 +211,25 @@ static bool set_basics(X509 *x, EVP_PKEY *key, uint64_t serial, int64_t from_ns,
            X509_set_pubkey(x, key);
 }
 
-/* Signs if all that came before went well; takes `x` over. */
-static char *sign(X509 *x, bool good, EVP_PKEY *key, struct error *error)
+/* Signs if all that came before went well. NULL, and `x` freed, if not. */
+static X509 *sign(X509 *x, bool good, EVP_PKEY *key, struct error *error)
 {
-    char *pem = NULL;
-    if (good && X509_sign(x, key, EVP_sha256()) > 0) {
-        BIO *bio = BIO_new(BIO_s_mem());
-        PEM_write_bio_X509(bio, x);
-        pem = pem_close(bio);
-    } else {
-        refuse(error, "cannot make the certificate");
-    }
+    if (good && X509_sign(x, key, EVP_sha256()) > 0)
+        return x;
+    refuse(error, "cannot make the certificate");
     X509_free(x);
-    return pem;
+    return NULL;
+}
+
+/* Takes `x` over; NULL gives NULL. */
+static char *certificate_pem(X509 *x)
+{
+    if (x == NULL)
+        return NULL;
+    BIO *bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_X509(bio, x);
+    X509_free(x);
+    return pem_close(bio);
 }
 
 static bool set_root_name(X509 *x, const char *cluster_id)
@@ -254,7 +272,7 @@ char *certificate_make_root(const struct certificate_root_spec *spec, struct err
     X509 *x = X509_new();
     bool good = set_basics(x, key, spec->serial, spec->now_ns, spec->now_ns + ROOT_LIFE) &&
                 set_root_name(x, spec->cluster_id) && add_root_extensions(x, key, spec->cluster_id);
-    char *pem = sign(x, good, key, error);
+    char *pem = certificate_pem(sign(x, good, key, error));
     EVP_PKEY_free(key);
     return pem;
 }
@@ -273,31 +291,67 @@ static bool add_leaf_extensions(X509 *x, EVP_PKEY *key, X509 *ca,
     return added;
 }
 
-static char *make_leaf(const struct certificate_leaf_spec *spec, X509 *ca, EVP_PKEY *ca_key,
-                       EVP_PKEY *key, struct error *error)
+struct certificate_signer {
+    X509 *certificate;
+    EVP_PKEY *key;
+};
+
+static bool can_sign(X509 *certificate, EVP_PKEY *key, struct error *error)
 {
-    if (X509_check_private_key(ca, ca_key) != 1) {
-        ERR_clear_error();
-        error_set(error, ERR_INVALID, "the private key is not that of the CA certificate");
-        return NULL;
+    if (X509_check_private_key(certificate, key) != 1)
+        return error_set(error, ERR_INVALID, "the private key is not that of the CA certificate");
+    if ((X509_get_extension_flags(certificate) & EXFLAG_CA) == 0)
+        return error_set(error, ERR_INVALID, "the certificate is not that of a CA");
+    if (X509_get0_subject_key_id(certificate) == NULL)
+        return error_set(error, ERR_INVALID, "the CA certificate has no subject key identifier");
+    return true;
+}
+
+struct certificate_signer *certificate_signer_new(const char *ca_certificate_pem,
+                                                  const char *ca_private_key_pem,
+                                                  struct error *error)
+{
+    X509 *certificate = pem_certificate(ca_certificate_pem, error);
+    EVP_PKEY *key = certificate == NULL ? NULL : pem_private_key(ca_private_key_pem, error);
+    if (key != NULL && can_sign(certificate, key, error)) {
+        struct certificate_signer *signer = mem_alloc(sizeof *signer);
+        *signer = (struct certificate_signer){certificate, key};
+        return signer;
     }
-    X509 *x = X509_new();
+    ERR_clear_error();
+    EVP_PKEY_free(key);
+    X509_free(certificate);
+    return NULL;
+}
+
+void certificate_signer_free(struct certificate_signer *signer)
+{
+    if (signer == NULL)
+        return;
+    X509_free(signer->certificate);
+    EVP_PKEY_free(signer->key);
+    free(signer);
+}
+
+static X509 *make_leaf(const struct certificate_signer *signer,
+                       const struct certificate_leaf_spec *spec, EVP_PKEY *key, struct error *error)
+{
+    X509 *x = X509_new(), *ca = signer->certificate;
     int64_t from_ns = spec->now_ns - BACK_DATED;
     bool good = set_basics(x, key, spec->serial, from_ns, from_ns + spec->ttl_ns) &&
                 X509_set_issuer_name(x, X509_get_subject_name(ca)) &&
                 add_leaf_extensions(x, key, ca, spec);
-    return sign(x, good, ca_key, error);
+    return sign(x, good, signer->key, error);
 }
 
 char *certificate_make_leaf(const struct certificate_leaf_spec *spec, struct error *error)
 {
-    X509 *ca = pem_certificate(spec->ca_certificate_pem, error);
-    EVP_PKEY *ca_key = ca == NULL ? NULL : pem_private_key(spec->ca_private_key_pem, error);
-    EVP_PKEY *key = ca_key == NULL ? NULL : pem_any_key(spec->public_key_pem, error);
-    char *pem = key == NULL ? NULL : make_leaf(spec, ca, ca_key, key, error);
+    struct certificate_signer *signer =
+        certificate_signer_new(spec->ca_certificate_pem, spec->ca_private_key_pem, error);
+    EVP_PKEY *key = signer == NULL ? NULL : pem_any_key(spec->public_key_pem, error);
+    char *pem = key == NULL ? NULL : certificate_pem(make_leaf(signer, spec, key, error));
     EVP_PKEY_free(key);
-    EVP_PKEY_free(ca_key);
-    X509_free(ca);
+    certificate_signer_free(signer);
     return pem;
 }
 
@@ -365,29 +419,49 @@ static bool read_time(const ASN1_TIME *time, int64_t *ret_ns)
     return true;
 }
 
+static bool read_info(X509 *x, struct certificate_info *ret_info, struct error *error)
+{
+    int64_t not_before_ns, not_after_ns;
+    if (!read_time(X509_get0_notBefore(x), &not_before_ns) ||
+        !read_time(X509_get0_notAfter(x), &not_after_ns))
+        return error_set(error, ERR_INVALID,
+                         "cannot read the certificate: its validity is malformed");
+    *ret_info = (struct certificate_info){
+        .fingerprint = read_fingerprint(x),
+        .subject_key_id = read_key_id(x),
+        .serial = read_serial(x),
+        .uri = read_uri(x),
+        .not_before_ns = not_before_ns,
+        .not_after_ns = not_after_ns,
+        .is_ca = (X509_get_extension_flags(x) & EXFLAG_CA) != 0,
+    };
+    ERR_clear_error();
+    return true;
+}
+
 bool certificate_read(const char *pem, struct certificate_info *ret_info, struct error *error)
 {
     X509 *x = pem_certificate(pem, error);
-    if (x == NULL)
-        return false;
-    int64_t not_before_ns, not_after_ns;
-    bool good = read_time(X509_get0_notBefore(x), &not_before_ns) &&
-                read_time(X509_get0_notAfter(x), &not_after_ns);
-    if (good) {
-        *ret_info = (struct certificate_info){
-            .fingerprint = read_fingerprint(x),
-            .subject_key_id = read_key_id(x),
-            .serial = read_serial(x),
-            .uri = read_uri(x),
-            .not_before_ns = not_before_ns,
-            .not_after_ns = not_after_ns,
-            .is_ca = (X509_get_extension_flags(x) & EXFLAG_CA) != 0,
-        };
-    } else {
-        error_set(error, ERR_INVALID, "cannot read the certificate: its validity is malformed");
-    }
-    ERR_clear_error();
+    bool good = x != NULL && read_info(x, ret_info, error);
     X509_free(x);
+    return good;
+}
+
+bool certificate_issue(const struct certificate_signer *signer,
+                       const struct certificate_leaf_spec *spec, char **ret_certificate_pem,
+                       char **ret_private_key_pem, struct certificate_info *ret_info,
+                       struct error *error)
+{
+    EVP_PKEY *key = generate_key();
+    X509 *x = make_leaf(signer, spec, key, error);
+    bool good = x != NULL && read_info(x, ret_info, error);
+    if (good) {
+        *ret_private_key_pem = key_pem(key);
+        *ret_certificate_pem = certificate_pem(x);
+    } else {
+        X509_free(x);
+    }
+    EVP_PKEY_free(key);
     return good;
 }
 

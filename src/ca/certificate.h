@@ -30,6 +30,13 @@ struct certificate_leaf_spec {
 };
 char *certificate_make_leaf(const struct certificate_leaf_spec *spec, struct error *error);
 
+/* A CA read once, to sign many: reading keys from PEM costs OpenSSL far more than signing does. */
+struct certificate_signer;
+struct certificate_signer *certificate_signer_new(const char *ca_certificate_pem,
+                                                  const char *ca_private_key_pem,
+                                                  struct error *error);
+void certificate_signer_free(struct certificate_signer *signer); /* NULL is fine */
+
 struct certificate_info {
     char *fingerprint;    /* SHA-1, lower-case hex with colons */
     char *subject_key_id; /* lower-case hex with colons */
@@ -40,4 +47,9 @@ struct certificate_info {
 };
 /* Reads the first certificate of a PEM text. */
 bool certificate_read(const char *pem, struct certificate_info *ret_info, struct error *error);
+/* A leaf with a new key; of the spec, what names the CA and the key is not used. */
+bool certificate_issue(const struct certificate_signer *signer,
+                       const struct certificate_leaf_spec *spec, char **ret_certificate_pem,
+                       char **ret_private_key_pem, struct certificate_info *ret_info,
+                       struct error *error);
 void certificate_info_clear(struct certificate_info *info);

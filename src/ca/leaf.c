@@ -15,6 +15,8 @@
 /* The clock is looked at this often at least, since it can be set, and a machine can sleep. */
 #define TICK_MAX DURATION_MINUTE
 #define RENEWAL_RETRY DURATION_MINUTE
+/* This many are made in one turn of the loop, some milliseconds of work; the rest wait. */
+#define BATCH 64
 
 struct issued {
     struct leaf leaf;
@@ -40,7 +42,7 @@ struct leaf_watch {
 
 /* ---- issuing ---- */
 
-void leaf_unref(struct issued *issued)
+static void unref(struct issued *issued)
 {
     if (issued == NULL || --issued->references > 0)
         return;
@@ -64,34 +66,27 @@ static char *add_intermediates(char *leaf_pem, const Pb__CaRoot *root)
     return buffer_take(&chain);
 }
 
-struct issued *leaf_issue(struct authority *authority, const Pb__CaRoot *root, const char *uri,
-                          const char *dns_name, struct error *error)
+static struct issued *issue(struct authority *authority, const struct identity *identity,
+                            struct error *error)
 {
-    char *key = key_generate_pem();
     struct certificate_leaf_spec spec = {
-        .ca_certificate_pem = root->root_cert,
-        .ca_private_key_pem = root->private_key_pem,
-        .public_key_pem = key,
-        .uri = uri,
-        .dns_name = dns_name,
+        .uri = identity->uri,
+        .dns_name = identity->dns_name,
         .serial = authority_take_serial(authority),
         .now_ns = clock_realtime_ns(),
         .ttl_ns = authority->leaf_ttl_ns,
     };
-    char *pem = certificate_make_leaf(&spec, error);
     struct certificate_info info;
-    if (pem == NULL || !certificate_read(pem, &info, error)) {
-        free(pem);
-        free(key);
+    char *pem, *key;
+    if (!certificate_issue(authority->signer, &spec, &pem, &key, &info, error))
         return NULL;
-    }
     struct issued *issued = mem_zalloc(sizeof *issued);
     issued->references = 1;
     issued->leaf = (struct leaf){
-        .certificate_pem = add_intermediates(pem, root),
+        .certificate_pem = add_intermediates(pem, authority->root->message),
         .private_key_pem = key,
         .serial = mem_strdup(info.serial),
-        .uri = mem_strdup(uri),
+        .uri = mem_strdup(identity->uri),
         .not_before_ns = info.not_before_ns,
         .not_after_ns = info.not_after_ns,
         .index = store_index(authority->store),
@@ -127,13 +122,12 @@ static void wake_by(struct authority *authority, int64_t when_ns)
 static bool renew(struct authority *authority, struct identity *identity, struct error *error)
 {
     int64_t now = clock_realtime_ns();
-    struct issued *issued =
-        leaf_issue(authority, authority->root->message, identity->uri, identity->dns_name, error);
+    struct issued *issued = issue(authority, identity, error);
     if (issued == NULL) {
         identity->renew_at_ns = now + RENEWAL_RETRY;
         return false;
     }
-    leaf_unref(identity->issued);
+    unref(identity->issued);
     identity->issued = issued;
     identity->renew_at_ns = renewal_time(now, issued->leaf.not_after_ns);
     list_for_each (node, &identity->watches) {
@@ -150,33 +144,45 @@ static void notify(struct authority *authority)
     while (!list_empty(&authority->due)) {
         struct leaf_watch *watch = list_entry(authority->due.next, struct leaf_watch, due);
         list_remove(&watch->due);
-        leaf_unref(watch->issued);
+        unref(watch->issued);
         watch->issued = watch->identity->issued;
         watch->issued->references++;
         watch->changed(watch->arg);
     }
 }
 
-void leaf_renew_all(struct authority *authority, bool even_if_fresh)
+static bool is_due(const struct identity *identity, int64_t now)
 {
+    /* The clock may have been set back. */
+    return now >= identity->renew_at_ns || now < identity->issued->leaf.not_before_ns;
+}
+
+void leaf_tick(void *arg)
+{
+    struct authority *authority = arg;
     int64_t now = clock_realtime_ns();
+    int renewed = 0;
     struct identity *identity, *next;
     HASH_ITER (hh, authority->identities, identity, next) {
         struct error error;
-        bool due = even_if_fresh || now >= identity->renew_at_ns ||
-                   now < identity->issued->leaf.not_before_ns; /* the clock was set back */
-        if (due && !renew(authority, identity, &error))
-            log_error("agent.ca",
-                      "cannot renew a certificate, trying again in a minute: uri=%s: %s",
-                      identity->uri, error.message);
+        if (is_due(identity, now) && renewed < BATCH) {
+            renewed++;
+            if (!renew(authority, identity, &error))
+                log_error("agent.ca",
+                          "cannot renew a certificate, trying again in a minute: uri=%s: %s",
+                          identity->uri, error.message);
+        }
         wake_by(authority, identity->renew_at_ns);
     }
     notify(authority);
 }
 
-void leaf_tick(void *arg)
+void leaf_renew_all(struct authority *authority)
 {
-    leaf_renew_all(arg, false);
+    struct identity *identity, *next;
+    HASH_ITER (hh, authority->identities, identity, next)
+        identity->renew_at_ns = 0;
+    leaf_tick(authority);
 }
 
 /* ---- watches ---- */
@@ -217,7 +223,7 @@ static struct identity *identity_new(struct authority *authority, char *uri, cha
 static void identity_free(struct authority *authority, struct identity *identity)
 {
     HASH_DEL(authority->identities, identity);
-    leaf_unref(identity->issued);
+    unref(identity->issued);
     free(identity->uri);
     free(identity->dns_name);
     free(identity);
@@ -268,6 +274,6 @@ void leaf_watch_free(struct leaf_watch *watch)
     list_remove(&watch->due);
     if (list_empty(&watch->identity->watches))
         identity_free(watch->authority, watch->identity);
-    leaf_unref(watch->issued);
+    unref(watch->issued);
     free(watch);
 }

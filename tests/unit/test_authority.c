@@ -268,6 +268,28 @@ static void test_a_new_root_reissues_at_once(void **state)
     fixture_free(fixture);
 }
 
+/* More than one turn's batch: the loop is not held up, and none is forgotten. */
+static void test_a_new_root_reaches_many(void **state)
+{
+    (void)state;
+    enum { MANY = 200 };
+    struct fixture *fixture = fixture_new();
+    struct authority *authority = start(fixture, CLUSTER, 0);
+    struct listener *listeners = mem_array(MANY, sizeof *listeners);
+    for (int i = 0; i < MANY; i++)
+        listen(&listeners[i], authority, LEAF_SERVICE, arena_printf(fixture->arena, "web-%d", i));
+    Pb__CaRoot *root = make_root(fixture, NULL);
+    fixture_commit(fixture, change_root, root);
+    for (int i = 0; i < MANY; i++) {
+        fixture_wait_for(fixture, has_been_called, &listeners[i]);
+        assert_int_equal(listeners[i].calls, 1);
+        unlisten(&listeners[i]);
+    }
+    free(listeners);
+    authority_free(authority);
+    fixture_free(fixture);
+}
+
 static void test_a_root_that_cannot_sign_is_not_taken(void **state)
 {
     (void)state;
@@ -356,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_gateway_and_server_have_their_own_identities),
         cmocka_unit_test(test_a_leaf_is_renewed_before_it_ends),
         cmocka_unit_test(test_a_new_root_reissues_at_once),
+        cmocka_unit_test(test_a_new_root_reaches_many),
         cmocka_unit_test(test_a_root_that_cannot_sign_is_not_taken),
         cmocka_unit_test(test_watches_may_go_and_come_inside_of_the_callback),
         cmocka_unit_test(test_it_may_go_before_it_is_ready),

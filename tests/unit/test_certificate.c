@@ -209,6 +209,39 @@ static void test_chain_verifies_only_under_its_own_root_and_in_time(void **state
     free_pair(&other);
 }
 
+static void test_a_signer_gives_each_leaf_its_own_key(void **state)
+{
+    (void)state;
+    struct authority_pair pair = make_pair(1);
+    struct certificate_signer *signer = certificate_signer_new(pair.root, pair.key, NULL);
+    assert_non_null(signer);
+    char *made[2], *keys[2];
+    for (uint64_t i = 0; i < 2; i++) {
+        struct certificate_leaf_spec spec = {
+            .uri = URI, .serial = i + 1, .now_ns = NOW, .ttl_ns = DURATION_HOUR};
+        struct certificate_info info;
+        assert_true(certificate_issue(signer, &spec, &made[i], &keys[i], &info, NULL));
+        assert_string_equal(info.uri, URI);
+        certificate_info_clear(&info);
+        assert_same_shape(made[i], reference_leaf);
+        assert_true(verifies(made[i], pair.root, NOW / DURATION_SECOND));
+        BIO *bio = BIO_new_mem_buf(keys[i], -1);
+        EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+        X509 *x = parse(made[i]);
+        assert_int_equal(X509_check_private_key(x, key), 1);
+        X509_free(x);
+        EVP_PKEY_free(key);
+        BIO_free(bio);
+    }
+    assert_string_not_equal(keys[0], keys[1]);
+    for (int i = 0; i < 2; i++) {
+        free(made[i]);
+        free(keys[i]);
+    }
+    certificate_signer_free(signer);
+    free_pair(&pair);
+}
+
 static void test_server_leaf_answers_to_its_dns_name(void **state)
 {
     (void)state;
@@ -309,6 +342,7 @@ int main(void)
         cmocka_unit_test(test_root_has_the_reference_profile),
         cmocka_unit_test(test_leaf_has_the_reference_profile),
         cmocka_unit_test(test_chain_verifies_only_under_its_own_root_and_in_time),
+        cmocka_unit_test(test_a_signer_gives_each_leaf_its_own_key),
         cmocka_unit_test(test_server_leaf_answers_to_its_dns_name),
         cmocka_unit_test(test_leaf_from_a_public_key_alone),
         cmocka_unit_test(test_reading_a_real_root),
