@@ -7,7 +7,8 @@
  *
  * A call ends exactly once with `on_end`, after which the call object is gone: the server's handler sees how the client
  * left, the client's handler sees the server's status. An owner that is no longer interested ends it
- * with grpc_finish (server) or grpc_cancel (either side); then no callback comes any more. */
+ * with grpc_finish (server) or grpc_cancel (either side); then no callback comes any more. Every
+ * function here may be called from inside of a callback, also those that free. */
 #pragma once
 
 #include <stdbool.h>
@@ -74,7 +75,9 @@ void grpc_finish(struct grpc_call *call, enum grpc_code code, const char *messag
 
 struct grpc_server;
 
-/* A method's entry: called when the request headers are in; sets the handler, or finishes at once. */
+/* A method's entry: called when the request headers are in; sets the handler, or finishes at once
+ * (a call that is left without either is answered INTERNAL). The client's grpc-timeout is kept by
+ * the server itself: `on_end` then comes with DEADLINE_EXCEEDED, and the client has been told. */
 typedef void grpc_method_fn(void *arg, struct grpc_call *call);
 
 struct grpc_server *grpc_server_new(struct loop *loop, size_t max_message_bytes);
