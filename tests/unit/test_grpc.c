@@ -12,7 +12,8 @@ struct world {
     unsigned closes;
     struct error close_error;
     struct timer *limit;
-    bool free_channel_at_message, free_server_at_message;
+    bool free_channel_at_message, free_channel_at_end, free_channel_at_close;
+    bool free_server_at_message;
 };
 
 static void on_limit(void *arg)
@@ -27,6 +28,10 @@ static void on_channel_close(void *arg, struct grpc_channel *channel, const stru
     assert_ptr_equal(channel, world->channel);
     world->closes++;
     world->close_error = *error;
+    if (world->free_channel_at_close) {
+        grpc_channel_free(channel);
+        world->channel = NULL;
+    }
     loop_stop(world->loop);
 }
 
@@ -47,6 +52,10 @@ static void client_end(void *arg, struct grpc_call *call, const struct grpc_stat
 {
     struct world *world = arg;
     on_end(&world->c, call, status);
+    if (world->free_channel_at_end) {
+        grpc_channel_free(world->channel);
+        world->channel = NULL;
+    }
     loop_stop(world->loop);
 }
 
@@ -300,6 +309,25 @@ static void test_channel_freed_from_inside_of_a_message(void **state)
     world_free(world);
 }
 
+static void test_channel_freed_when_it_ends(void **state)
+{
+    (void)state;
+    struct world *world = world_new(NULL, NULL);
+    world->free_channel_at_close = true;
+    grpc_send(call(world), "x", 1);
+    run_until(world, &world->c.messages, 1);
+    grpc_server_free(world->server);
+    world->server = NULL;
+    run_until(world, &world->closes, 1);
+    assert_null(world->channel);
+    dial(world);
+    world->free_channel_at_end = true;
+    call(world); /* refused: the call's end frees the channel, so that on_close never comes */
+    run_until(world, &world->c.ends, 2);
+    assert_int_equal(world->closes, 1);
+    world_free(world);
+}
+
 static void test_cancel_reaches_the_server(void **state)
 {
     (void)state;
@@ -326,6 +354,7 @@ int main(void)
         cmocka_unit_test(test_server_goes_away),
         cmocka_unit_test(test_server_freed_from_inside_of_a_message),
         cmocka_unit_test(test_channel_freed_from_inside_of_a_message),
+        cmocka_unit_test(test_channel_freed_when_it_ends),
         cmocka_unit_test(test_cancel_reaches_the_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
