@@ -254,13 +254,18 @@ static size_t filter_values(struct overlay *overlay, enum table table, unsigned 
                             struct view_value *values, size_t count)
 {
     size_t kept = 0;
+    struct view_value last = {0};
     for (size_t i = 0; i < count; i++) {
-        if (i > 0 && compare_values(&values[i - 1], &values[i]) == 0)
+        if (i > 0 && compare_values(&last, &values[i]) == 0)
             continue;
+        last = values[i];
         size_t records;
-        overlay_list(overlay, table, index, values[i].bytes, values[i].length, &records);
-        if (records > 0)
-            values[kept++] = values[i];
+        const struct record *const *list =
+            overlay_list(overlay, table, index, values[i].bytes, values[i].length, &records);
+        if (records == 0)
+            continue;
+        values[kept] = values[i];
+        values[kept++].record = list[0];
     }
     return kept;
 }
@@ -276,7 +281,7 @@ const struct view_value *overlay_values(struct overlay *overlay, enum table tabl
     size_t count = 0;
     for (; count < committed; count++) {
         const struct bucket *bucket = group->items[count];
-        values[count] = (struct view_value){bucket->value, bucket->length};
+        values[count] = (struct view_value){.bytes = bucket->value, .length = bucket->length};
     }
     struct touched *touched, *next;
     HASH_ITER (hh, overlay->touched, touched, next) {
@@ -284,7 +289,7 @@ const struct view_value *overlay_values(struct overlay *overlay, enum table tabl
         size_t value_length = touched->length - TOUCHED_PREFIX;
         if (touched->table == table && touched->index == index && value_length >= length &&
             memcmp(value, tenancy, length) == 0)
-            values[count++] = (struct view_value){value, value_length};
+            values[count++] = (struct view_value){.bytes = value, .length = value_length};
     }
     qsort(values, count, sizeof *values, compare_values);
     *ret_count = filter_values(overlay, table, index, values, count);

@@ -80,6 +80,7 @@ const struct record *const *view_list(struct view *view, enum table table, unsig
 struct view_value {
     const char *bytes;
     size_t length;
+    const struct record *record; /* one of them, for the spelling that the key does not keep */
 };
 const struct view_value *view_values(struct view *view, enum table table, unsigned index,
                                      const struct buffer *tenancy, size_t *ret_count);

@@ -106,6 +106,14 @@ NAMED_VALUE(secrets_key, TABLE_PEERING_SECRETS, Pb__PeeringSecrets, peer_id)
 NAMED_VALUE(root_key, TABLE_CA_ROOT, Pb__CaRoot, id)
 NAMED_VALUE(service_by_name, TABLE_SERVICE, Pb__NodeService, service)
 
+static void node_by_id(const void *message, struct buffer *value)
+{
+    const Pb__Node *node = message;
+    struct tenancy tenancy = node_tenancy(node);
+    if (!text_empty(node->id))
+        key_named(value, &tenancy, node->id);
+}
+
 static void service_key(const void *message, struct buffer *value)
 {
     const Pb__NodeService *service = message;
@@ -177,14 +185,15 @@ static const struct table_class classes[TABLE_COUNT] = {
     [TABLE_NODE] = {.name = "node",
                     .message = &pb__node__codec,
                     .key = node_key,
-                    .indexes = {[BY_TENANCY] = {"tenancy", node_all, false}}},
+                    .indexes = {[BY_TENANCY] = {"tenancy", node_all, false},
+                                [NODE_BY_ID] = {"id", node_by_id, false}}},
     [TABLE_SERVICE] = {.name = "service",
                        .message = &pb__node_service__codec,
                        .key = service_key,
                        .indexes = {[BY_TENANCY] = {"tenancy", service_all, false},
                                    [SERVICE_BY_NAME] = {"name", service_by_name, true},
                                    [SERVICE_BY_NODE] = {"node", service_by_node, false},
-                                   [SERVICE_BY_CONNECT] = {"connect", service_by_connect, false},
+                                   [SERVICE_BY_CONNECT] = {"connect", service_by_connect, true},
                                    [SERVICE_BY_KIND] = {"kind", service_by_kind, false}}},
     [TABLE_CHECK] = {.name = "check",
                      .message = &pb__health_check__codec,
@@ -223,7 +232,8 @@ static const struct table_class classes[TABLE_COUNT] = {
     [TABLE_VIRTUAL_IP] = {.name = "virtual-ip",
                           .message = &pb__virtual_ip__codec,
                           .key = virtual_ip_key,
-                          .indexes = {[BY_TENANCY] = {"tenancy", virtual_ip_all, false}}},
+                          .indexes = {[BY_TENANCY] = {"tenancy", virtual_ip_all, false},
+                                      [VIRTUAL_IP_ALL] = {"all", default_all, false}}},
 };
 
 const struct table_class *table_class(enum table table)

@@ -159,7 +159,7 @@ const struct view_value *view_values(struct view *view, enum table table, unsign
     struct view_value *values = mem_array(group->count, sizeof *values);
     for (uint32_t i = 0; i < group->count; i++) {
         const struct bucket *bucket = group->items[i];
-        values[i] = (struct view_value){bucket->value, bucket->length};
+        values[i] = (struct view_value){bucket->value, bucket->length, bucket->items[0]};
     }
     state_throw(view->store, values);
     *ret_count = group->count;
