@@ -57,8 +57,8 @@ static void write_time(struct buffer *body, const char *key, int64_t time_ns)
 void api_connect_leaf(struct api_request *request, struct view *view, struct reply *reply)
 {
     (void)view; /* a leaf is not in the store */
-    const struct leaf *leaf =
-        leaves_get(request->api->leaves, &request->tenancy, request->argument, &reply->wakers);
+    const struct leaf *leaf = leaves_get(request->api->leaves, &request->tenancy, request->argument,
+                                         &reply->index, &reply->wakers);
     if (leaf == NULL) {
         reply_error(reply, 429, "too many services have leaf certificates from this agent");
         return;
@@ -76,9 +76,8 @@ void api_connect_leaf(struct api_request *request, struct view *view, struct rep
     json_write_string(body, leaf->uri);
     write_time(body, "ValidAfter", leaf->not_before_ns);
     write_time(body, "ValidBefore", leaf->not_after_ns);
-    buffer_printf(body, ",\"CreateIndex\":%" PRIu64 ",\"ModifyIndex\":%" PRIu64 "}", leaf->index,
-                  leaf->index);
-    reply->index = leaf->index;
+    buffer_printf(body, ",\"CreateIndex\":%" PRIu64 ",\"ModifyIndex\":%" PRIu64 "}", reply->index,
+                  reply->index);
     /* A leaf is valid from a minute before it was made. */
     int64_t age_s = (clock_realtime_ns() - leaf->not_before_ns - DURATION_MINUTE) / DURATION_SECOND;
     reply->age_s = age_s < 0 ? 0 : age_s;

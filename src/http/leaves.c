@@ -14,7 +14,7 @@ struct held {
     UT_hash_handle hh;
     struct leaf_watch *watch;
     struct list wakers;
-    uint64_t used_ms;
+    uint64_t used_ms, index;
     size_t key_length;
     char key[];
 };
@@ -68,6 +68,8 @@ void leaves_free(struct leaves *leaves)
 static void leaf_changed(void *arg)
 {
     struct held *held = arg;
+    uint64_t index = leaf_watch_get(held->watch)->index;
+    held->index = index > held->index ? index : held->index + 1;
     request_wake_all(&held->wakers);
 }
 
@@ -81,6 +83,7 @@ static struct held *held_new(struct leaves *leaves, const struct tenancy *tenanc
     memcpy(held->key, key->data, key->length);
     held->watch =
         leaf_watch_new(leaves->authority, LEAF_SERVICE, tenancy, service, leaf_changed, held);
+    held->index = leaf_watch_get(held->watch)->index;
     HASH_ADD_KEYPTR(hh, leaves->table, held->key, held->key_length, held);
     if (!timer_active(leaves->sweeper))
         timer_start(leaves->sweeper, SWEEP_MS, SWEEP_MS);
@@ -88,7 +91,7 @@ static struct held *held_new(struct leaves *leaves, const struct tenancy *tenanc
 }
 
 const struct leaf *leaves_get(struct leaves *leaves, const struct tenancy *tenancy,
-                              const char *service, struct list **ret_wakers)
+                              const char *service, uint64_t *ret_index, struct list **ret_wakers)
 {
     key_all(&leaves->key, tenancy);
     key_part_exact(&leaves->key, service);
@@ -100,6 +103,7 @@ const struct leaf *leaves_get(struct leaves *leaves, const struct tenancy *tenan
         held = held_new(leaves, tenancy, service);
     }
     held->used_ms = loop_now(leaves->loop);
+    *ret_index = held->index;
     *ret_wakers = &held->wakers;
     return leaf_watch_get(held->watch);
 }

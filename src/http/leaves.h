@@ -12,7 +12,8 @@ struct leaves;
 
 struct leaves *leaves_new(struct loop *loop, struct authority *authority);
 void leaves_free(struct leaves *leaves); /* NULL is fine */
-/* Never fails but by count: NULL if too many are held. `ret_wakers`: who waits for another one
- * links itself there (reply.wakers). Borrowed until the turn ends. */
+/* Never fails but by count: NULL if too many are held. `ret_index` grows with each renewal, which
+ * the store's index need not. `ret_wakers`: who waits for another one links itself there
+ * (reply.wakers). Borrowed until the turn ends. */
 const struct leaf *leaves_get(struct leaves *leaves, const struct tenancy *tenancy,
-                              const char *service, struct list **ret_wakers);
+                              const char *service, uint64_t *ret_index, struct list **ret_wakers);
