@@ -250,34 +250,36 @@ static size_t take_body(char *data, size_t size, size_t count, void *arg)
     return size * count;
 }
 
+/* strerror's words as Go writes them: without a capital. */
+static void system_words(long number, char *text, size_t size)
+{
+    snprintf(text, size, "%s", strerror((int)number));
+    text[0] = (char)(text[0] | 0x20);
+}
+
 /* Why there was no answer, in the shape that Go's client gives it, and what to do. */
 static bool no_answer(struct cli_api *api, const char *method, const char *url, CURLcode code,
                       const char *detail, struct error *error)
 {
-    char verb[16];
+    char verb[16], words[128];
     snprintf(verb, sizeof verb, "%s", method);
     text_lower(verb + 1);
     long number = 0;
     curl_easy_getinfo(api->curl, CURLINFO_OS_ERRNO, &number);
+    system_words(number != 0 ? number : ECONNREFUSED, words, sizeof words);
     const char *where = strstr(api->base, "://") + 3;
-    if (api->socket != NULL)
-        return error_set(error, ERR_UNAVAILABLE,
-                         "%s \"%s\": dial unix %s: %s; is an agent running there? -http-addr and "
-                         "CONSUL_HTTP_ADDR say where to look",
-                         verb, url, api->socket, number != 0 ? strerror((int)number) : detail);
     if (code == CURLE_COULDNT_CONNECT)
         return error_set(error, ERR_UNAVAILABLE,
-                         "%s \"%s\": dial tcp %s: connect: %s; is an agent running there? "
+                         "%s \"%s\": dial %s %s: connect: %s; is an agent running there? "
                          "-http-addr and CONSUL_HTTP_ADDR say where to look",
-                         verb, url, where,
-                         number == ECONNREFUSED || number == 0 ? "connection refused"
-                                                               : strerror((int)number));
-    const char *words = text_empty(detail) ? curl_easy_strerror(code) : detail;
+                         verb, url, api->socket != NULL ? "unix" : "tcp",
+                         api->socket != NULL ? api->socket : where, words);
+    const char *reason = text_empty(detail) ? curl_easy_strerror(code) : detail;
     if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
         return error_set(error, ERR_UNAVAILABLE,
                          "%s \"%s\": %s; -ca-file or CONSUL_CACERT names the authority to trust",
-                         verb, url, words);
-    return error_set(error, ERR_UNAVAILABLE, "%s \"%s\": %s", verb, url, words);
+                         verb, url, reason);
+    return error_set(error, ERR_UNAVAILABLE, "%s \"%s\": %s", verb, url, reason);
 }
 
 static enum error_code code_of_status(long status)
