@@ -257,9 +257,11 @@ static void flush(struct stream *stream)
             return;
         }
     }
+    if (stream_queued(stream) > STREAM_HIGH_WATER)
+        stream->above = true; /* encryption adds to it */
     if (stream->state == STREAM_FLUSHING)
         finish(stream);
-    else if (!stream->writing)
+    else
         check_drain(stream);
 }
 
