@@ -120,12 +120,36 @@ static json_t *without_indexes(const json_t *value)
     return copy;
 }
 
+/* Members that are shown as {} when they are absent are the same as {}: an entry that is read and
+ * written back is then the same entry. */
+static void drop_empty(const struct codec_message *type, void *message)
+{
+    for (size_t i = 0; i < type->field_count; i++) {
+        const struct codec_field *field = &type->fields[i];
+        const ProtobufCFieldDescriptor *about = &type->descriptor->fields[field->index];
+        if (about->type != PROTOBUF_C_TYPE_MESSAGE || field->map)
+            continue;
+        char *at = (char *)message + about->offset;
+        if (about->label == PROTOBUF_C_LABEL_REPEATED) {
+            size_t count = *(size_t *)((char *)message + about->quantifier_offset);
+            for (size_t j = 0; j < count; j++)
+                drop_empty(field->message, (*(void ***)at)[j]);
+        } else if (*(void **)at != NULL) {
+            drop_empty(field->message, *(void **)at);
+            if (field->empty == CODEC_SHOW && protobuf_c_message_get_packed_size(*(void **)at) == 0)
+                *(void **)at = NULL;
+        }
+    }
+}
+
 static void *read_entry(const struct config_kind *kind, const json_t *value, unsigned codec_flags,
                         struct arena *arena, struct error *error)
 {
     json_t *fields = without_indexes(value);
     void *entry = codec_read(table_class(kind->table)->message, fields, codec_flags, arena, error);
     json_decref(fields);
+    if (entry != NULL)
+        drop_empty(table_class(kind->table)->message, entry);
     return entry;
 }
 
