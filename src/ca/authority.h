@@ -42,7 +42,9 @@ struct leaf {
     char *private_key_pem;
     char *serial, *uri;
     int64_t not_before_ns, not_after_ns;
-    uint64_t index; /* the store's index when it was made: what /v1/agent/connect/ca/leaf blocks on */
+    /* The store's index when it was made, or one more than its predecessor's if that is higher: what
+     * /v1/agent/connect/ca/leaf blocks on. */
+    uint64_t index;
 };
 
 /* A held interest in one identity. `changed` runs whenever a new certificate is there (the first one

@@ -127,6 +127,8 @@ static bool renew(struct authority *authority, struct identity *identity, struct
         identity->renew_at_ns = now + RENEWAL_RETRY;
         return false;
     }
+    if (identity->issued != NULL && issued->leaf.index <= identity->issued->leaf.index)
+        issued->leaf.index = identity->issued->leaf.index + 1;
     unref(identity->issued);
     identity->issued = issued;
     identity->renew_at_ns = renewal_time(now, issued->leaf.not_after_ns);

@@ -193,15 +193,59 @@ static void test_a_leaf_is_renewed_before_it_ends(void **state)
     listen(&two, authority, LEAF_SERVICE, "web");
     char *serial = mem_strdup(one.serial);
     int64_t end = leaf_watch_get(one.watch)->not_after_ns;
+    uint64_t index = leaf_watch_get(one.watch)->index;
     fixture_wait_for(fixture, has_been_called, &one);
     fixture_wait_for(fixture, has_been_called, &two);
     assert_true(clock_realtime_ns() < end);
     assert_string_not_equal(one.serial, serial);
-    assert_true(leaf_watch_get(one.watch)->not_after_ns > 0);
+    assert_true(leaf_watch_get(one.watch)->index > index); /* who blocks on it wakes up */
     free(serial);
     unlisten(&one);
     unlisten(&two);
     authority_free(authority);
+    fixture_free(fixture);
+}
+
+static bool change_ttl(struct txn *txn, void *arg, struct error *error)
+{
+    (void)error;
+    struct buffer key = {0};
+    const struct record *record =
+        view_get(txn_view(txn), TABLE_CA_CONFIG, key_all(&key, &TENANCY_DEFAULT));
+    buffer_free(&key);
+    Pb__CaConfig config = *(const Pb__CaConfig *)record->message;
+    config.leaf_cert_ttl = *(int64_t *)arg;
+    txn_put(txn, TABLE_CA_CONFIG, &config);
+    return true;
+}
+
+struct ttl_probe {
+    struct authority *authority;
+    int64_t ttl_ns;
+};
+
+static bool has_ttl(struct fixture *fixture, void *arg)
+{
+    (void)fixture;
+    const struct ttl_probe *probe = arg;
+    struct listener listener;
+    listen(&listener, probe->authority, LEAF_SERVICE, "probe");
+    const struct leaf *leaf = leaf_watch_get(listener.watch);
+    bool has = leaf->not_after_ns - leaf->not_before_ns == probe->ttl_ns;
+    unlisten(&listener);
+    return has;
+}
+
+static void test_a_changed_ttl_holds_for_new_leaves(void **state)
+{
+    (void)state;
+    struct fixture *fixture = fixture_new();
+    struct ttl_probe probe = {start(fixture, CLUSTER, 24 * DURATION_HOUR), 24 * DURATION_HOUR};
+    assert_true(has_ttl(fixture, &probe));
+    probe.ttl_ns = DURATION_HOUR;
+    fixture_commit(fixture, change_ttl, &probe.ttl_ns);
+    fixture_wait_for(fixture, has_ttl, &probe);
+    authority_free(probe.authority);
     fixture_free(fixture);
 }
 
@@ -377,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_a_leaf_is_there_at_once_and_shared),
         cmocka_unit_test(test_gateway_and_server_have_their_own_identities),
         cmocka_unit_test(test_a_leaf_is_renewed_before_it_ends),
+        cmocka_unit_test(test_a_changed_ttl_holds_for_new_leaves),
         cmocka_unit_test(test_a_new_root_reissues_at_once),
         cmocka_unit_test(test_a_new_root_reaches_many),
         cmocka_unit_test(test_a_root_that_cannot_sign_is_not_taken),
