@@ -227,7 +227,7 @@ static void add_gateway_service(struct xds_build *build, const struct gateway_se
 static Envoy__UpstreamConnectionOptions *keepalive(struct xds_build *build)
 {
     const struct proxy_options *options = &build->options;
-    if (!options->keepalive_enable)
+    if (!options->keepalive)
         return NULL;
     Envoy__UpstreamConnectionOptions *connection =
         proto_new(build->arena, envoy__upstream_connection_options);
