@@ -236,14 +236,20 @@ static uint32_t bucket_place(const struct bucket *bucket, bool of_buckets, const
     return low;
 }
 
+static void items_throw(struct store *store, struct bucket *bucket)
+{
+    if (bucket->items != &bucket->one)
+        state_throw(store, bucket->items);
+}
+
 static void bucket_insert(struct store *store, struct bucket *bucket, uint32_t at, const void *item)
 {
     if (bucket->count == bucket->capacity) {
-        uint32_t capacity = bucket->capacity < 8 ? bucket->capacity + 2 : bucket->capacity * 2;
-        const void **items = mem_array(capacity, sizeof *items);
+        uint32_t capacity = bucket->capacity == 0 ? 1 : bucket->capacity * 2;
+        const void **items = capacity == 1 ? &bucket->one : mem_array(capacity, sizeof *items);
         if (bucket->count > 0)
             memcpy(items, bucket->items, bucket->count * sizeof *items);
-        state_throw(store, bucket->items);
+        items_throw(store, bucket);
         bucket->items = items;
         bucket->capacity = capacity;
     }
@@ -259,7 +265,7 @@ static void bucket_remove(struct store *store, struct bucket *bucket, uint32_t a
     memmove(bucket->items + at, bucket->items + at + 1,
             (bucket->count - at) * sizeof *bucket->items);
     if (bucket->count == 0) { /* it stays, for its index; its array need not */
-        state_throw(store, bucket->items);
+        items_throw(store, bucket);
         bucket->items = NULL;
         bucket->capacity = 0;
     }
@@ -382,7 +388,8 @@ static void buckets_free(struct bucket **buckets)
     HASH_ITER (hh, *buckets, bucket, next) {
         HASH_DELETE(hh, *buckets, bucket);
         watchers_leave(&bucket->watchers);
-        free(bucket->items);
+        if (bucket->items != &bucket->one)
+            free(bucket->items);
         free(bucket);
     }
 }

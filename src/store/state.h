@@ -17,6 +17,7 @@ struct bucket {
     struct list watchers;
     struct bucket *group; /* of a distinct index: the bucket of buckets of this tenancy */
     const void **items;   /* records by key; in a group: buckets that are not empty, by value */
+    const void *one;      /* what `items` points at as long as one is enough: most have no more */
     uint32_t count, capacity;
     uint32_t length;
     char value[];
