@@ -374,60 +374,68 @@ static void test_the_first_matching_intention_decides(void **state)
     struct xds_resources *resources = xds_resources_build(snapshot);
     assert_true(holds(
         resources, XDS_LISTENER, name,
-        "'principals':[" CERT("^spiffe://TD2/ns/default/dc/[^/]+/svc/web\\\\.v2$") ",{'and_ids':{'"
-                                                                                   "ids':[" CERT("^"
-                                                                                                 "s"
-                                                                                                 "p"
-                                                                                                 "i"
-                                                                                                 "f"
-                                                                                                 "f"
-                                                                                                 "e"
-                                                                                                 ":"
-                                                                                                 "/"
-                                                                                                 "/"
-                                                                                                 "T"
-                                                                                                 "D"
-                                                                                                 "2"
-                                                                                                 "/"
-                                                                                                 "n"
-                                                                                                 "s"
-                                                                                                 "/"
-                                                                                                 "d"
-                                                                                                 "e"
-                                                                                                 "f"
-                                                                                                 "a"
-                                                                                                 "u"
-                                                                                                 "l"
-                                                                                                 "t"
-                                                                                                 "/"
-                                                                                                 "d"
-                                                                                                 "c"
-                                                                                                 "/"
-                                                                                                 "["
-                                                                                                 "^"
-                                                                                                 "/"
-                                                                                                 "]"
-                                                                                                 "+"
-                                                                                                 "/"
-                                                                                                 "s"
-                                                                                                 "v"
-                                                                                                 "c"
-                                                                                                 "/"
-                                                                                                 "["
-                                                                                                 "^"
-                                                                                                 "/"
-                                                                                                 "]"
-                                                                                                 "+"
-                                                                                                 "$") ",{'not_id':" CERT(
-                                                                                       "^spiffe://"
-                                                                                       "TD2/ns/"
-                                                                                       "default/dc/"
-                                                                                       "[^/]+/svc/"
-                                                                                       "api$") "},{"
-                                                                                               "'no"
-                                                                                               "t_"
-                                                                                               "id'"
-                                                                                               ":" CERT("^spiffe://TD2/ns/default/dc/[^/]+/svc/web\\\\.v2$") "}]}}]"));
+        "'principals':[" CERT(
+            "^spiffe://TD2/ns/default/dc/[^/]+/svc/web\\\\.v2$") ",{'and_ids':{'"
+                                                                 "ids':[" CERT(
+                                                                     "^"
+                                                                     "s"
+                                                                     "p"
+                                                                     "i"
+                                                                     "f"
+                                                                     "f"
+                                                                     "e"
+                                                                     ":"
+                                                                     "/"
+                                                                     "/"
+                                                                     "T"
+                                                                     "D"
+                                                                     "2"
+                                                                     "/"
+                                                                     "n"
+                                                                     "s"
+                                                                     "/"
+                                                                     "d"
+                                                                     "e"
+                                                                     "f"
+                                                                     "a"
+                                                                     "u"
+                                                                     "l"
+                                                                     "t"
+                                                                     "/"
+                                                                     "d"
+                                                                     "c"
+                                                                     "/"
+                                                                     "["
+                                                                     "^"
+                                                                     "/"
+                                                                     "]"
+                                                                     "+"
+                                                                     "/"
+                                                                     "s"
+                                                                     "v"
+                                                                     "c"
+                                                                     "/"
+                                                                     "["
+                                                                     "^"
+                                                                     "/"
+                                                                     "]"
+                                                                     "+"
+                                                                     "$") ",{'not_id':" CERT("^spif"
+                                                                                             "fe://"
+                                                                                             "TD2/"
+                                                                                             "ns/"
+                                                                                             "defau"
+                                                                                             "lt/"
+                                                                                             "dc/"
+                                                                                             "[^/"
+                                                                                             "]+/"
+                                                                                             "svc/"
+                                                                                             "api$") "},{"
+                                                                                                     "'no"
+                                                                                                     "t_"
+                                                                                                     "id'"
+                                                                                                     ":" CERT(
+                                                                                                         "^spiffe://TD2/ns/default/dc/[^/]+/svc/web\\\\.v2$") "}]}}]"));
     xds_resources_free(resources);
     snapshot->default_allow = true; /* then only api is kept out */
     resources = xds_resources_build(snapshot);
@@ -582,6 +590,59 @@ static void test_an_upstreams_own_configuration_counts(void **state)
     fixture_free(snapshot);
 }
 
+static void test_an_upstream_in_the_own_cluster_is_dialled_directly(void **state)
+{
+    (void)state;
+    struct proxy_snapshot *snapshot = fixture_web();
+    struct upstream *local = (struct upstream *)(uintptr_t)snapshot->upstreams;
+    Pb__Upstream *definition = (Pb__Upstream *)(uintptr_t)local->definition;
+    definition->destination_peer = (char *)(uintptr_t) "";
+    definition->local_bind_address = (char *)(uintptr_t) "::1";
+    definition->local_bind_port = 5001;
+    local->id = "backend";
+    local->cluster_name = local->sni = "backend.default.dc1.internal.TD1";
+    local->protocol = "http2";
+    snapshot->upstream_count = 1;
+    struct xds_resources *resources = xds_resources_build(snapshot);
+    const char *cluster = "backend.default.dc1.internal.TD1", *listener = "backend:::1:5001";
+    assert_true(holds(resources, XDS_CLUSTER, cluster, "'alt_stat_name':'backend.default.dc1"));
+    assert_true(holds(resources, XDS_CLUSTER, cluster, "'outlier_detection':{}"));
+    assert_true(holds(resources, XDS_CLUSTER, cluster, "'http2_protocol_options':{}"));
+    assert_true(holds(resources, XDS_LISTENER, listener,
+                      "'stat_prefix':'upstream.backend.default.default.dc1'"));
+    assert_true(holds(resources, XDS_LISTENER, listener, "'http2_protocol_options':{}"));
+    xds_resources_free(resources);
+    definition->local_bind_socket_path = (char *)(uintptr_t) "/run/backend.sock";
+    definition->local_bind_socket_mode = (char *)(uintptr_t) "0640";
+    resources = xds_resources_build(snapshot);
+    assert_true(holds(resources, XDS_LISTENER, "backend:/run/backend.sock",
+                      "'pipe':{'mode':416,'path':'/run/backend.sock'}"));
+    xds_resources_free(resources);
+    fixture_free(snapshot);
+}
+
+static void test_the_mesh_entry_sets_tls_and_hides_the_callers_header(void **state)
+{
+    (void)state;
+    struct proxy_snapshot *snapshot = fixture_serving("web-api", "http");
+    Pb__MeshEntry *mesh = proto_new(snapshot->arena, pb__mesh_entry);
+    mesh->http = proto_new(snapshot->arena, pb__mesh_http);
+    mesh->http->sanitize_x_forwarded_client_cert = true;
+    mesh->tls = proto_new(snapshot->arena, pb__mesh_tls);
+    mesh->tls->incoming = proto_new(snapshot->arena, pb__mesh_directional_tls);
+    mesh->tls->incoming->tls_min_version = (char *)(uintptr_t) "TLSv1_3";
+    mesh->tls->incoming->tls_max_version = (char *)(uintptr_t) "TLSv9";
+    snapshot->mesh = mesh;
+    struct xds_resources *resources = xds_resources_build(snapshot);
+    assert_true(holds(resources, XDS_LISTENER, "public_listener:127.12.0.12:21000",
+                      "'tls_params':{'tls_minimum_protocol_version':'TLSv1_3'}"));
+    assert_true(holds(resources, XDS_ROUTE, "public_listener",
+                      "'request_headers_to_remove':['x-forwarded-client-cert']"));
+    assert_non_null(strstr(resources->problems, "TLSv9"));
+    xds_resources_free(resources);
+    fixture_free(snapshot);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -600,6 +661,8 @@ int main(void)
         cmocka_unit_test(test_names_are_resolved_by_envoy),
         cmocka_unit_test(test_opaque_configuration_is_taken_weakly_and_errors_are_told),
         cmocka_unit_test(test_an_upstreams_own_configuration_counts),
+        cmocka_unit_test(test_an_upstream_in_the_own_cluster_is_dialled_directly),
+        cmocka_unit_test(test_the_mesh_entry_sets_tls_and_hides_the_callers_header),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
