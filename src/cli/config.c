@@ -9,7 +9,7 @@
 #include "config/entry.h"
 #include "store/tables.h"
 
-/* The last entry of files may begin with either spelling. */
+/* Files may begin with either spelling. */
 static const char *kind_of(const json_t *entry)
 {
     const char *kind = cli_text(entry, "Kind");
@@ -17,8 +17,8 @@ static const char *kind_of(const json_t *entry)
 }
 
 /* From a file's JSON or HCL to the JSON that the API takes; fresh memory, or NULL. */
-static char *entry_body(const json_t *file, const char **ret_kind, char **ret_name,
-                        struct error *error)
+static char *decode_entry(const json_t *file, const char **ret_kind, char **ret_name,
+                          struct error *error)
 {
     if (*kind_of(file) == '\0') {
         error_set(error, ERR_INVALID, "Payload does not contain a kind/Kind key at the top level");
@@ -40,6 +40,15 @@ static char *entry_body(const json_t *file, const char **ret_kind, char **ret_na
         *ret_name = mem_strdup(*name != '\0' ? name : kind->name);
     }
     arena_free(arena);
+    return body;
+}
+
+static char *entry_body(const json_t *file, const char *path, const char **ret_kind,
+                        char **ret_name, struct error *error)
+{
+    char *body = decode_entry(file, ret_kind, ret_name, error);
+    if (body == NULL)
+        error_prefix(error, "%s: ", strcmp(path, "-") == 0 ? "stdin" : path);
     return body;
 }
 
@@ -86,7 +95,7 @@ int cli_config_write(int argc, char **argv)
     if (file == NULL)
         return cli_fail(&cli, "Failed to load data");
     const char *kind = NULL;
-    char *name = NULL, *body = entry_body(file, &kind, &name, &cli.error);
+    char *name = NULL, *body = entry_body(file, cli.arguments[0], &kind, &name, &cli.error);
     json_decref(file);
     if (body == NULL)
         return cli_fail(&cli, "Failed to decode config entry input");
@@ -189,7 +198,7 @@ static bool name_from_file(struct cli *cli, const char *path, char **ret_kind, c
 {
     const char *kind = NULL;
     json_t *file = cli_file_parse(path, &cli->error);
-    char *body = file != NULL ? entry_body(file, &kind, ret_name, &cli->error) : NULL;
+    char *body = file != NULL ? entry_body(file, path, &kind, ret_name, &cli->error) : NULL;
     json_decref(file);
     if (body == NULL) {
         error_prefix(&cli->error, "Failed to load data: ");
