@@ -102,9 +102,10 @@ static void follow_status(struct runner *runner, const char *status)
         timer_start(runner->deregister, (uint64_t)(after / DURATION_MS), 0);
     if (!critical)
         timer_stop(runner->deregister);
-    if (critical != runner->critical)
+    if (runner->followed && critical != runner->critical)
         log_info("agent", "check is now %s: check=%s", status, runner->check_id);
     runner->critical = critical;
+    runner->followed = true;
 }
 
 /* ---- life of runners ---- */

@@ -26,7 +26,8 @@ struct runner {
     char *check_id, *service_id;
     bool seen; /* by the pass that is under way */
 
-    bool critical;                /* as its record says */
+    bool followed;             /* its record's status was read before */
+    bool critical;             /* as its record says */
     struct timer *next;           /* next run, or the end of a TTL */
     struct timer *deregister;     /* of its service, while critical */
     unsigned successes, failures; /* in a row */

@@ -429,7 +429,10 @@ int cli_connect_envoy(int argc, char **argv)
         binary = envoy_find(flags.envoy_binary, &cli.error);
         ok = binary != NULL && check_version(&cli, &flags, binary);
         if (ok) {
-            envoy_exec(binary, preparation.bootstrap, cli.arguments, &cli.error);
+            char **arguments = mem_array((size_t)cli.argument_count + 1, sizeof *arguments);
+            memcpy(arguments, cli.arguments, (size_t)cli.argument_count * sizeof *arguments);
+            envoy_exec(binary, preparation.bootstrap, arguments, &cli.error);
+            free(arguments);
             ok = false; /* it came back */
         }
     }

@@ -20,7 +20,7 @@ const char *gather_keep(struct gather *gather, char *text)
 
 const struct trust_bundle *gather_peer_bundle(struct gather *gather, const char *peer)
 {
-    struct tenancy tenancy = {.partition = gather->tenancy.partition, .peer = peer};
+    struct tenancy tenancy = {.partition = gather->tenancy.partition};
     struct buffer key = {0};
     const struct record *record =
         view_get(gather->view, TABLE_TRUST_BUNDLE, key_named(&key, &tenancy, peer));
