@@ -127,7 +127,7 @@ static const char *bad_meta(const char *key, const char *value)
         return "Key contains invalid characters";
     if (strlen(key) > META_KEY_MAX)
         return "Key is too long (limit: 128 characters)";
-    if (text_starts(key, "consul-"))
+    if (text_starts(key, "consul-") && strcmp(key, "consul-wan-federation") != 0)
         return "Key prefix 'consul-' is reserved for internal use";
     if (strlen(value) > META_VALUE_MAX)
         return "Value is too long (limit: 512 characters)";

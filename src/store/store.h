@@ -7,14 +7,16 @@
  *   table    all records of one type (tables.h). The key carries the tenancy: partition,
  *            namespace, peer, name (key.h).
  *   bucket   all records of a table that share one value of one of its indexes ("instances of
- *            service web"), ordered by key. A bucket remembers the index of its last change, also
- * when it has become empty. view     a tracked read: everything that is read through a view is
- * remembered. From what was read come the index of the answer (view_index), the wait for a change
- * of it (watch_new), and the conflict check of a transaction. So nobody states dependencies by
- * hand. watch    a lasting wait on what a view has read. txn      a function that reads through a
- * view and writes. Transactions run one after the other, each on what the ones before it wrote;
- * many share one commit of the engine, and fail with it. A transaction may be run again; so it has
- * no effects but its writes and its `arg`.
+ *            service web"), ordered by key. A bucket remembers the index of its last change,
+ *            also when it has become empty.
+ *   view     a tracked read: everything that is read through a view is remembered. From what was
+ *            read come the index of the answer (view_index) and the wait for a change of it
+ *            (watch_new). So nobody states dependencies by hand.
+ *   watch    a lasting wait on what a view has read.
+ *   txn      a function that reads through a view and writes. Transactions run one after the
+ *            other, each on what the ones before it wrote; many share one commit of the engine,
+ *            and fail with it. A transaction may be run again; so it has no effects but its
+ *            writes and its `arg`.
  *
  * The index grows by one per committed transaction. It never goes back, also not over a restart.
  *
@@ -44,9 +46,8 @@ struct record {
     /* private to the store: references, and caches that are filled on demand */
 };
 
-struct record *
-record_ref(const struct record *record);        /* shared; counts are not const to the holder */
-void record_unref(const struct record *record); /* NULL is fine */
+struct record *record_ref(const struct record *record); /* shared, though const to the holder */
+void record_unref(const struct record *record);         /* NULL is fine */
 /* The record's message as JSON fields without braces, with CreateIndex and ModifyIndex at the end;
  * made once and kept. */
 const char *record_json(const struct record *record, size_t *ret_length);
@@ -55,8 +56,8 @@ const char *record_json(const struct record *record, size_t *ret_length);
  * an error. */
 typedef void store_ready_fn(void *arg, const struct error *error);
 struct store *store_new(struct loop *loop, struct engine *engine, store_ready_fn *ready, void *arg);
-void store_free(struct store *store); /* flushes what is queued; transactions not yet committed end
-                                         with ERR_UNAVAILABLE */
+/* Ends the commit in flight; transactions that wait behind it end with ERR_UNAVAILABLE. */
+void store_free(struct store *store);
 uint64_t store_index(const struct store *store); /* of the last committed transaction; ≥ 1 */
 struct loop *store_loop(struct store *store);
 
@@ -70,7 +71,7 @@ void view_free(struct view *view); /* NULL is fine */
  * it. */
 const struct record *view_get(struct view *view, enum table table, const struct buffer *key);
 /* The bucket of `index` (one of the table's, tables.h) with this value: an array, borrowed
- * likewise. */
+ * likewise; it may be NULL if it is empty. */
 const struct record *const *view_list(struct view *view, enum table table, unsigned index,
                                       const struct buffer *value, size_t *ret_count);
 /* The distinct values of an index under one tenancy (made by key_all) that have records, as bytes

@@ -48,9 +48,9 @@ const struct table_class *table_class(enum table table);
 /* The tenancy that a message of this table names in itself; borrowed from it. */
 struct tenancy table_tenancy(enum table table, const void *message);
 
-enum node_index { NODE_BY_ID = 1 }; /* key_named, the node's id */
 /* Every table's index 0: all records of one (partition, namespace, peer); value by key_all. */
 #define BY_TENANCY 0
+enum node_index { NODE_BY_ID = 1 }; /* key_named, the node's id */
 /* BY_NAME: key_named. BY_NODE: key_node with the node's tenancy, whose namespace is "default": what
  * is on the node in every namespace. BY_CONNECT: key_named, by the service that an instance makes
  * reachable in the mesh: a connect-proxy's DestinationServiceName, or a native instance's own name.
@@ -60,6 +60,5 @@ enum service_index { SERVICE_BY_NAME = 1, SERVICE_BY_NODE, SERVICE_BY_CONNECT, S
  * BY_INSTANCE: key_service; the service id is empty for the node's own checks. */
 enum check_index { CHECK_BY_SERVICE = 1, CHECK_BY_NODE, CHECK_BY_INSTANCE };
 enum peering_index { PEERING_BY_ID = 1 }; /* key_named, default tenancy, id */
-enum virtual_ip_index {
-    VIRTUAL_IP_ALL = 1
-}; /* key_all, default tenancy: of every tenancy and peer */
+/* ALL: key_all, default tenancy: the addresses given to services of every tenancy and peer. */
+enum virtual_ip_index { VIRTUAL_IP_ALL = 1 };

@@ -29,8 +29,9 @@ struct txn {
 /* Requests wait until the engine is free. Then a batch of them runs, one after the other, each on
  * what the ones before it wrote, and all their writes go to the engine as one commit. When it is
  * done they are applied to the tables, and everybody is told. So transactions never conflict, and
- * nobody sees what is not durable. If the commit fails, all of the batch fails: each may have built
- * on what is lost. */
+ * nobody sees what is not durable. If the commit fails, all of the batch fails: each may have
+ * built on what is lost. (An engine with several writers must compare what was read, too, and run
+ * a batch again that lost.) */
 struct queue {
     struct store *store;
     struct list waiting;
