@@ -272,6 +272,8 @@ static void opened(struct stream *stream)
     timer_free(stream->timer);
     stream->timer = NULL;
     stream->state = STREAM_OPEN;
+    if (stream->paused)
+        read_stop(stream);
     if (stream->plain.length + stream->out.length > 0)
         stream_defer(stream);
     if (stream->close_at_open)
@@ -418,7 +420,8 @@ void stream_connected(struct stream *stream)
         handshake(stream);
     else
         opened(stream);
-    if (stream->state <= STREAM_OPEN && !stream->paused)
+    /* A handshake goes on even if the owner wants no data yet. */
+    if (stream->state == STREAM_OPENING || (stream->state == STREAM_OPEN && !stream->paused))
         read_start(stream);
 }
 

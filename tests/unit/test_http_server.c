@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "net/http_server.h"
+#include "tls_fixture.h"
 
 #define HELD_MAX 64
 
@@ -325,6 +326,36 @@ static void upgrade_that_is_offered_is_ignored(void **state)
     world_free(&world);
 }
 
+static void https_is_served(void **state)
+{
+    (void)state;
+    struct fixture_identity ca = fixture_issue(NULL, "ca", NULL, 30);
+    struct fixture_identity web = fixture_issue(&ca, "web", "IP:127.0.0.1", 30);
+    struct error error = {0};
+    struct tls_context *server =
+        tls_server_new(&(struct tls_server_config){.certificate_pem = web.certificate_pem,
+                                                   .private_key_pem = web.key_pem},
+                       &error);
+    struct tls_context *client = tls_client_new(
+        &(struct tls_client_config){.ca_pem = ca.certificate_pem, .server_name = "127.0.0.1"},
+        &error);
+    struct world world;
+    world_new(&world, NULL);
+    hang_up(&world);
+    struct address any = {.host = (char *)"127.0.0.1"};
+    assert_true(http_server_listen(world.server, &any, server, &error));
+    any.port = http_server_port(world.server, 1);
+    world.client.stream =
+        stream_dial(world.loop, &any, client, 5000, &client_handler, &world.client);
+    say(&world, "GET /tls HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    expect(await_close(&world), "GET /tls [0:]");
+    world_free(&world);
+    tls_unref(server);
+    tls_unref(client);
+    fixture_free(&ca);
+    fixture_free(&web);
+}
+
 /* Pipelining. */
 
 static void pipelined_answers_come_in_order(void **state)
@@ -602,6 +633,7 @@ int main(void)
         cmocka_unit_test(streamed_answer_is_chunked),
         cmocka_unit_test(client_that_asks_first_is_told_to_go_on),
         cmocka_unit_test(upgrade_that_is_offered_is_ignored),
+        cmocka_unit_test(https_is_served),
         cmocka_unit_test(pipelined_answers_come_in_order),
         cmocka_unit_test(too_many_in_work_wait),
         cmocka_unit_test(much_pipelining_to_a_slow_reader_arrives_whole),

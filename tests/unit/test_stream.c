@@ -707,6 +707,29 @@ static void tls_moves_much_and_waits_for_slow_readers(void **state)
     tls_unref(client);
 }
 
+static void paused_client_still_shakes_hands(void **state)
+{
+    (void)state;
+    struct tls_context *server = server_tls(&web, NULL, NULL);
+    struct tls_context *client = client_tls(ca.certificate_pem, "web.test", NULL, NULL);
+    struct world world;
+    world_new(&world);
+    world_listen(&world, "127.0.0.1:0", server);
+    world_dial(&world, client);
+    stream_pause(world.client.stream);
+    stream_write(world.client.stream, "x", 1);
+    world.on_data = stop;
+    loop_run(world.loop); /* the server has it: the handshake is done */
+    assert_int_equal(world.server.bytes, 1);
+    stream_write(world.server.stream, "y", 1);
+    stream_resume(world.client.stream);
+    loop_run(world.loop);
+    assert_string_equal(buffer_text(&world.client.got), "y");
+    world_free(&world);
+    tls_unref(server);
+    tls_unref(client);
+}
+
 static void cut_off(struct side *side)
 {
     if (side == &side->world->server)
@@ -829,6 +852,7 @@ int main(void)
         cmocka_unit_test(tls_server_asks_for_client_certificates),
         cmocka_unit_test(tls_server_chooses_by_name),
         cmocka_unit_test(tls_moves_much_and_waits_for_slow_readers),
+        cmocka_unit_test(paused_client_still_shakes_hands),
         cmocka_unit_test(tls_connection_that_is_cut_off_is_an_error),
         cmocka_unit_test(tls_to_a_plain_port_is_explained),
         cmocka_unit_test(plain_client_of_a_tls_port_never_appears),
