@@ -5,7 +5,8 @@
 #include "text/hcl_scan.h"
 #include "text/json.h"
 
-#define HCL_DEPTH_MAX JSON_DEPTH_MAX
+/* A block is a list and an object: what is read here fits JSON_DEPTH_MAX when it is written. */
+#define HCL_DEPTH_MAX (JSON_DEPTH_MAX / 2)
 #define WARNINGS_MAX 100 /* each costs a walk from the start of the file */
 
 static json_t *read_items(struct hcl *hcl, bool braces);

@@ -136,11 +136,11 @@ static void test_depth_is_limited(void **state)
     buffer_add_text(&text, "a = ");
     for (int i = 0; i < 100000; i++)
         buffer_add_byte(&text, '[');
-    assert_error(buffer_text(&text), "web.hcl:1:69: nested deeper than 64 levels");
+    assert_error(buffer_text(&text), "web.hcl:1:37: nested deeper than 32 levels");
     buffer_reset(&text);
     for (int i = 0; i < 100000; i++)
         buffer_add_text(&text, "a ");
-    assert_error(buffer_text(&text), "web.hcl:1:131: nested deeper than 64 levels");
+    assert_error(buffer_text(&text), "web.hcl:1:67: nested deeper than 32 levels");
     buffer_free(&text);
 }
 
