@@ -344,6 +344,8 @@ void state_apply(struct store *store, enum table table, const char *key, size_t 
         return;
     if (old != NULL)
         HASH_DELETE(hh, state->records, old);
+    if (fresh == NULL)
+        state->deleted = index;
     if (fresh != NULL) {
         HASH_ADD_KEYPTR(hh, state->records, fresh->record.key, fresh->record.key_length, fresh);
         find_buckets(store, table, fresh);
@@ -368,6 +370,7 @@ void state_apply(struct store *store, enum table table, const char *key, size_t 
 void state_settle(struct store *store)
 {
     struct bucket *bucket, *next;
+    store->settled = store->index;
     for (enum table table = 0; table < TABLE_COUNT; table++) {
         for (unsigned i = 0; i < TABLE_INDEXES_MAX; i++) {
             HASH_ITER (hh, store->tables[table].buckets[i], bucket, next) {

@@ -40,6 +40,7 @@ struct absent {
 
 struct table_state {
     struct stored *records;
+    uint64_t deleted; /* index of the last deletion */
     struct bucket *buckets[TABLE_INDEXES_MAX];
     struct bucket *groups[TABLE_INDEXES_MAX];
 };
@@ -59,6 +60,7 @@ struct store {
     void *ready_arg;
     uint64_t index;
     uint64_t loaded_index;
+    uint64_t settled; /* index when all was loaded; what happened before is not known in detail */
     struct error load_error;
     bool closed;
     unsigned deferred; /* functions that the loop will still call with this store */

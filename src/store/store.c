@@ -75,7 +75,7 @@ struct store *store_new(struct loop *loop, struct engine *engine, store_ready_fn
     store->engine = engine;
     store->ready = ready;
     store->ready_arg = arg;
-    store->index = 1;
+    store->index = store->settled = 1;
     list_init(&store->told);
     store->queue = queue_new(store);
     engine->class->load(engine, on_row, on_loaded, store, &store->loaded_index);

@@ -86,7 +86,8 @@ struct view_value {
 const struct view_value *view_values(struct view *view, enum table table, unsigned index,
                                      const struct buffer *tenancy, size_t *ret_count);
 /* The highest index of all that was read: of a record its modify index, of a bucket the index of
- * its last change; of what never existed the store's index. At least 1. */
+ * its last change, of a missing record that of the last deletion in its table; none is lower than
+ * what was said before a restart. At least 1. Unrelated writes do not move it. */
 uint64_t view_index(const struct view *view);
 
 struct watch;

@@ -88,10 +88,15 @@ void view_free(struct view *view)
     free(view);
 }
 
+/* What is missing was deleted at the latest when something of its table was, or it has not been
+ * there since the store was loaded. A bucket stays when it is empty: a missing one was never there.
+ */
 static void note_absent(struct view *view, enum table table, unsigned kind, const char *key,
                         size_t length)
 {
-    view_raise(view, view->store->index);
+    view_raise(view, view->store->settled);
+    if (kind == ABSENT_RECORD)
+        view_raise(view, view->store->tables[table].deleted);
     struct absent *absent = state_absent(view->store, table, kind, key, length);
     if (absent->seen == view->serial) {
         absent_unref(absent); /* noted before */
