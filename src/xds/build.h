@@ -48,8 +48,8 @@ Envoy__ConfigSource *xds_ads_source(struct xds_build *build);
 Envoy__StringMatcher *xds_match_exact(struct arena *arena, const char *text);
 Envoy__StringMatcher *xds_match_regex(struct arena *arena, const char *regex);
 Envoy__DataSource *xds_inline(struct arena *arena, const char *text);
-char *
-xds_text(const char *text); /* for protobuf-c's fields, which are not const: never written to */
+/* For protobuf-c's fields, which are not const. NULL gives "". */
+char *xds_text(const char *text);
 
 bool xds_is_http(const char *protocol);  /* http, http2 or grpc */
 bool xds_is_http2(const char *protocol); /* http2 or grpc */

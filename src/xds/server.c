@@ -116,8 +116,12 @@ static void on_send(void *arg, const uint8_t *message, size_t length)
 static void on_nack(void *arg, enum xds_type type, const char *message)
 {
     struct xds_stream *stream = arg;
-    log_warn(LOG_NAME, "proxy refused its configuration: proxy=%s type=%s error=%s",
-             stream->proxy.id != NULL ? stream->proxy.id : "unknown", xds_type_url(type), message);
+    size_t length = strlen(message);
+    while (length > 0 && message[length - 1] == '\n')
+        length--;
+    log_warn(LOG_NAME, "proxy refused its configuration: proxy=%s type=%s error=%.*s",
+             stream->proxy.id != NULL ? stream->proxy.id : "unknown", xds_type_url(type),
+             (int)length, message);
 }
 
 static const struct xds_session_handler session_handler = {on_node, on_send, on_nack};

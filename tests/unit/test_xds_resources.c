@@ -357,90 +357,33 @@ static void test_without_intentions_the_default_holds(void **state)
     fixture_free(snapshot);
 }
 
-#define CERT(regex) "{'authenticated':{'principal_name':{'safe_regex':{'regex':'" regex "'}}}}"
+#define CERT_OF(name)                                    \
+    "{'authenticated':{'principal_name':{'safe_regex':{" \
+    "'regex':'^spiffe://TD2/ns/default/dc/[^/]+/svc/" name "$'}}}}"
+#define NOT_CERT_OF(name) "{'not_id':" CERT_OF(name) "}"
 
 static void test_the_first_matching_intention_decides(void **state)
 {
     (void)state;
-    /* by precedence: web and everybody but api may, and the last never comes into play */
+    /* by precedence: web.v2 and everybody but api may, and the last never comes into play */
     static const struct intention_source sources[] = {
         {"", "", "", "api", false, 9},       {"", "", "", "web.v2", true, 9},
         {"unknown", "", "", "web", true, 9}, {"", "", "", "*", true, 8},
         {"", "", "", "late", false, 6},
     };
+    static const char all_but_api[] =
+        "'principals':[" CERT_OF("web\\\\.v2") ",{'and_ids':{'ids':[" CERT_OF(
+            "[^/]+") "," NOT_CERT_OF("api") "," NOT_CERT_OF("web\\\\.v2") "]}}]";
+    static const char api_alone[] = "'principals':[" CERT_OF("api") "]";
     const char *name = "public_listener:127.12.0.12:21000";
     struct proxy_snapshot *snapshot = fixture_serving("backend", "tcp");
     fixture_intentions(snapshot, sources, 5);
     struct xds_resources *resources = xds_resources_build(snapshot);
-    assert_true(holds(
-        resources, XDS_LISTENER, name,
-        "'principals':[" CERT(
-            "^spiffe://TD2/ns/default/dc/[^/]+/svc/web\\\\.v2$") ",{'and_ids':{'"
-                                                                 "ids':[" CERT(
-                                                                     "^"
-                                                                     "s"
-                                                                     "p"
-                                                                     "i"
-                                                                     "f"
-                                                                     "f"
-                                                                     "e"
-                                                                     ":"
-                                                                     "/"
-                                                                     "/"
-                                                                     "T"
-                                                                     "D"
-                                                                     "2"
-                                                                     "/"
-                                                                     "n"
-                                                                     "s"
-                                                                     "/"
-                                                                     "d"
-                                                                     "e"
-                                                                     "f"
-                                                                     "a"
-                                                                     "u"
-                                                                     "l"
-                                                                     "t"
-                                                                     "/"
-                                                                     "d"
-                                                                     "c"
-                                                                     "/"
-                                                                     "["
-                                                                     "^"
-                                                                     "/"
-                                                                     "]"
-                                                                     "+"
-                                                                     "/"
-                                                                     "s"
-                                                                     "v"
-                                                                     "c"
-                                                                     "/"
-                                                                     "["
-                                                                     "^"
-                                                                     "/"
-                                                                     "]"
-                                                                     "+"
-                                                                     "$") ",{'not_id':" CERT("^spif"
-                                                                                             "fe://"
-                                                                                             "TD2/"
-                                                                                             "ns/"
-                                                                                             "defau"
-                                                                                             "lt/"
-                                                                                             "dc/"
-                                                                                             "[^/"
-                                                                                             "]+/"
-                                                                                             "svc/"
-                                                                                             "api$") "},{"
-                                                                                                     "'no"
-                                                                                                     "t_"
-                                                                                                     "id'"
-                                                                                                     ":" CERT(
-                                                                                                         "^spiffe://TD2/ns/default/dc/[^/]+/svc/web\\\\.v2$") "}]}}]"));
+    assert_true(holds(resources, XDS_LISTENER, name, all_but_api));
     xds_resources_free(resources);
     snapshot->default_allow = true; /* then only api is kept out */
     resources = xds_resources_build(snapshot);
-    assert_true(holds(resources, XDS_LISTENER, name,
-                      "'principals':[" CERT("^spiffe://TD2/ns/default/dc/[^/]+/svc/api$") "]"));
+    assert_true(holds(resources, XDS_LISTENER, name, api_alone));
     xds_resources_free(resources);
     fixture_free(snapshot);
 }
