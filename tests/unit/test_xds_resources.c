@@ -62,10 +62,12 @@ static const char *version(const struct xds_resources *resources, enum xds_type 
 
 #define TYPE "'@type': 'type.googleapis.com/envoy."
 #define EDS "{'eds_config': {'ads': {}, 'resource_api_version': 'V3'}}"
-#define PEM(x) "{'inline_string': '" x "\\n'}"
-#define LEAF                                                             \
-    "'tls_params': {}, 'tls_certificates': [{'certificate_chain': " PEM( \
-        "LEAF") ", 'private_key': " PEM("KEY") "}]"
+#define ROOT1 "{'inline_string': 'ROOT1\\n'}"
+#define ROOT2 "{'inline_string': 'ROOT2\\n'}"
+#define LEAF                                             \
+    "'tls_params': {}, 'tls_certificates': [{"           \
+    "'certificate_chain': {'inline_string': 'LEAF\\n'}," \
+    "'private_key': {'inline_string': 'KEY\\n'}}]"
 
 static void test_a_peered_upstream_is_dialled_at_the_peers_gateway(void **state)
 {
@@ -83,14 +85,13 @@ static void test_a_peered_upstream_is_dialled_at_the_peers_gateway(void **state)
            " 'common_lb_config': {'healthy_panic_threshold': {}},"
            " 'transport_socket': {'name': 'tls', 'typed_config': {" TYPE
            "extensions.transport_sockets.tls.v3.UpstreamTlsContext',"
-           "  'common_tls_context': {" LEAF ", 'validation_context': {'trusted_ca': " PEM(
-               "ROOT2") ","
-                        "   'match_typed_subject_alt_names': ["
-                        "    {'san_type': 'URI', 'matcher': {'exact': "
-                        "'spiffe://TD2/ns/default/dc/dc2/svc/backend'}},"
-                        "    {'san_type': 'URI', 'matcher': {'exact': "
-                        "'spiffe://TD2/gateway/mesh/dc/dc2'}}]}},"
-                        "  'sni': 'backend.default.default.cluster-01.external.TD2'}}}");
+           "  'common_tls_context': {" LEAF ", 'validation_context': {'trusted_ca': " ROOT2 ","
+           "   'match_typed_subject_alt_names': ["
+           "    {'san_type': 'URI', 'matcher': {'exact': "
+           "'spiffe://TD2/ns/default/dc/dc2/svc/backend'}},"
+           "    {'san_type': 'URI', 'matcher': {'exact': "
+           "'spiffe://TD2/gateway/mesh/dc/dc2'}}]}},"
+           "  'sni': 'backend.default.default.cluster-01.external.TD2'}}}");
     expect(
         resources, XDS_ENDPOINT, "backend.default.cluster-02.external.TD2",
         "{'cluster_name': 'backend.default.cluster-02.external.TD2', 'endpoints': [{'lb_endpoints':"
@@ -136,9 +137,8 @@ static void test_a_peered_upstream_is_dialled_at_the_peers_gateway(void **state)
            "   'stat_prefix': 'public_listener', 'cluster': 'local_app'}}],"
            "  'transport_socket': {'name': 'tls', 'typed_config': {" TYPE
            "extensions.transport_sockets.tls.v3.DownstreamTlsContext',"
-           "   'common_tls_context': {" LEAF ", 'validation_context': {'trusted_ca': " PEM(
-               "ROOT1") "}},"
-                        "   'require_client_certificate': true}}}]}");
+           "   'common_tls_context': {" LEAF ", 'validation_context': {'trusted_ca': " ROOT1 "}},"
+           "   'require_client_certificate': true}}}]}");
     xds_resources_free(resources);
     fixture_free(snapshot);
 }
@@ -147,9 +147,8 @@ static void test_a_peered_upstream_is_dialled_at_the_peers_gateway(void **state)
     "'validation_context': {'custom_validator_config': {'name': "                               \
     "'envoy.tls.cert_validator.spiffe',"                                                        \
     " 'typed_config': {" TYPE "extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig'," \
-    " 'trust_domains': [{'name': 'TD1', 'trust_bundle': " PEM(                                  \
-        "ROOT1") "},"                                                                           \
-                 " {'name': 'TD2', 'trust_bundle': " PEM("ROOT2") "}]}}}"
+    " 'trust_domains': [{'name': 'TD1', 'trust_bundle': " ROOT1 "},"                            \
+    " {'name': 'TD2', 'trust_bundle': " ROOT2 "}]}}}"
 
 static void test_an_http_service_lets_peers_in_by_its_route(void **state)
 {
@@ -271,11 +270,10 @@ static void test_the_exporting_gateway_terminates_http_and_passes_tcp(void **sta
            " 'outlier_detection': {}, 'common_lb_config': {'healthy_panic_threshold': {}},"
            " 'transport_socket': {'name': 'tls', 'typed_config': {" TYPE
            "extensions.transport_sockets.tls.v3.UpstreamTlsContext',"
-           "  'common_tls_context': {" LEAF ", 'validation_context': {'trusted_ca': " PEM(
-               "ROOT2") ","
-                        "   'match_typed_subject_alt_names': [{'san_type': 'URI', 'matcher': {"
-                        "    'exact': 'spiffe://TD2/ns/default/dc/dc2/svc/web-api'}}]}},"
-                        "  'sni': 'web-api.default.dc2.internal.TD2'}}}");
+           "  'common_tls_context': {" LEAF ", 'validation_context': {'trusted_ca': " ROOT2 ","
+           "   'match_typed_subject_alt_names': [{'san_type': 'URI', 'matcher': {"
+           "    'exact': 'spiffe://TD2/ns/default/dc/dc2/svc/web-api'}}]}},"
+           "  'sni': 'web-api.default.dc2.internal.TD2'}}}");
     assert_false(holds(resources, XDS_CLUSTER, "exported~backend.default.dc2.internal.TD2",
                        "transport_socket"));
     expect(
