@@ -242,21 +242,23 @@ static const char *decode_path(const char *path, struct arena *arena)
     return decoded;
 }
 
-static void answer_unrouted(struct api_request *request, const char *method,
-                            const struct buffer *allow)
+static void answer_unrouted(struct api_request *request, const char *method, const char *path)
 {
-    if (allow->length == 0) {
+    struct buffer allow = {0};
+    route_allow(path, &allow);
+    if (allow.length == 0) {
         answer_text(request, 404, "Invalid URL path: not a recognized HTTP API endpoint\n");
         return;
     }
     struct headers headers = {.count = 0};
-    add_header(&headers, "Allow", allow->data);
+    add_header(&headers, "Allow", allow.data);
     bool asks = strcmp(method, "OPTIONS") == 0;
     char text[64];
     snprintf(text, sizeof text, "method %.20s not allowed", method);
     if (!asks)
         add_header(&headers, "Content-Type", "text/plain; charset=utf-8");
     send(request, asks ? 200 : 405, &headers, asks ? "" : text, asks ? 0 : strlen(text));
+    buffer_free(&allow);
 }
 
 /* What the row asks for before its handler may run. */
@@ -295,11 +297,9 @@ void api_handle(void *arg, struct http_request *http)
         answer_text(request, 400, "Invalid URL path: malformed percent-encoding\n");
         return;
     }
-    struct buffer allow = {0};
-    const struct route *route = route_find(method, path, &allow);
+    const struct route *route = route_find(method, path);
     if (route == NULL) {
-        answer_unrouted(request, method, &allow);
-        buffer_free(&allow);
+        answer_unrouted(request, method, path);
         return;
     }
     request->route = route;

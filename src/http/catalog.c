@@ -74,17 +74,6 @@ static bool gather_tags(struct api_request *request, struct view *view, const ch
     return any;
 }
 
-/* The name in the case that it was registered in; `name` is a key, in lower case. */
-static const char *spelled_name(struct view *view, const struct tenancy *tenancy, const char *name)
-{
-    struct buffer key = {0};
-    size_t count;
-    const struct record *const *services =
-        view_list(view, TABLE_SERVICE, SERVICE_BY_NAME, key_named(&key, tenancy, name), &count);
-    buffer_free(&key);
-    return count == 0 ? name : ((const Pb__NodeService *)services[0]->message)->service;
-}
-
 void api_catalog_services(struct api_request *request, struct view *view, struct reply *reply)
 {
     struct buffer key = {0};
@@ -93,11 +82,11 @@ void api_catalog_services(struct api_request *request, struct view *view, struct
         view_values(view, TABLE_SERVICE, SERVICE_BY_NAME, key_all(&key, &request->tenancy), &count);
     buffer_add_byte(reply->body, '{');
     for (size_t i = 0; i < count; i++) {
-        const char *name = key_name(values[i].bytes, values[i].length, 0);
+        const char *name = ((const Pb__NodeService *)values[i].record->message)->service;
         struct text_list tags = {0};
         if (gather_tags(request, view, name, &tags)) {
             reply_comma(reply->body);
-            json_write_string(reply->body, spelled_name(view, &request->tenancy, name));
+            json_write_string(reply->body, name);
             buffer_add_text(reply->body, ":[");
             for (size_t j = 0; j < tags.count; j++) {
                 reply_comma(reply->body);

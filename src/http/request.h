@@ -59,9 +59,10 @@ struct route {
 extern const struct route api_routes[];
 extern const size_t api_route_count;
 
-/* The row for method and path; NULL with `ret_allow` filled for another method, or empty for an
- * unknown path. */
-const struct route *route_find(const char *method, const char *path, struct buffer *ret_allow);
+/* The row for method and path, or NULL. */
+const struct route *route_find(const char *method, const char *path);
+/* The methods of a path, as in an Allow header; nothing for an unknown path. */
+void route_allow(const char *path, struct buffer *allow);
 
 struct node_meta {
     const char *key, *value;

@@ -151,7 +151,19 @@ static size_t covers(const struct route *route, const char *path)
     return path[length] == '\0' || route->path[length - 1] == '/' ? length : 0;
 }
 
-const struct route *route_find(const char *method, const char *path, struct buffer *ret_allow)
+/* The rows of the longest path that covers it, which stand together by their paths alone. */
+static size_t longest_cover(const char *path)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < api_route_count; i++) {
+        size_t length = covers(&api_routes[i], path);
+        if (length > longest)
+            longest = length;
+    }
+    return longest;
+}
+
+const struct route *route_find(const char *method, const char *path)
 {
     const struct route *found = NULL;
     size_t longest = 0;
@@ -160,15 +172,21 @@ const struct route *route_find(const char *method, const char *path, struct buff
         size_t length = covers(route, path);
         if (length == 0 || length < longest)
             continue;
-        if (length > longest) {
-            longest = length;
+        if (length > longest)
             found = NULL;
-            buffer_reset(ret_allow);
-            buffer_add_text(ret_allow, "OPTIONS");
-        }
-        buffer_printf(ret_allow, ",%s", route->method);
+        longest = length;
         if ((route->flags & ROUTE_ANY_METHOD) || strcmp(route->method, method) == 0)
             found = route;
     }
     return found;
+}
+
+void route_allow(const char *path, struct buffer *allow)
+{
+    size_t longest = longest_cover(path);
+    for (size_t i = 0; i < api_route_count && longest > 0; i++) {
+        if (covers(&api_routes[i], path) == longest)
+            buffer_printf(allow, "%s%s", allow->length == 0 ? "OPTIONS," : ",",
+                          api_routes[i].method);
+    }
 }
