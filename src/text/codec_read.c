@@ -172,7 +172,8 @@ static bool read_duration(struct reader *reader, const struct place *place, cons
     else if (text_empty(json_string_value(value)))
         ns = 0;
     else if (!duration_parse(json_string_value(value), &ns))
-        return fail(reader, place, "\"%s\" is not a duration; write it like \"10s\" or \"1m30s\"",
+        return fail(reader, place,
+                    "time: invalid duration \"%s\"; write it like \"10s\" or \"1m30s\"",
                     json_string_value(value));
     memcpy(at, &ns, sizeof ns);
     return true;

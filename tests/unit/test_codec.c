@@ -137,7 +137,8 @@ static void test_wrong_types_are_refused_unless_weak(void **state)
     assert_refused(type, "{\"EnableTagOverride\":\"true\"}", 0,
                    "EnableTagOverride: expected true or false, got a string");
     assert_refused(type, "{\"Check\":{\"Interval\":\"10\"}}", 0,
-                   "Check.Interval: \"10\" is not a duration; write it like \"10s\" or \"1m30s\"");
+                   "Check.Interval: time: invalid duration \"10\"; write it like \"10s\" or "
+                   "\"1m30s\"");
     assert_refused(type, "[]", 0, "expected an object, got a list");
     assert_refused(&pb__peering__codec, "{\"State\":\"ASLEEP\"}", 0,
                    "State: \"ASLEEP\" is not one of the known names");
