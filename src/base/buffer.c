@@ -21,6 +21,8 @@ void buffer_reset(struct buffer *buffer)
 
 void *buffer_grow(struct buffer *buffer, size_t extra)
 {
+    if (extra > PTRDIFF_MAX - 1 - buffer->length)
+        abort(); /* no such memory exists: a length was computed wrongly */
     size_t need = buffer->length + extra + 1;
     if (need > buffer->capacity) {
         size_t capacity = buffer->capacity < 64 ? 64 : buffer->capacity;
