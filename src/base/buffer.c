@@ -62,7 +62,8 @@ void buffer_vprintf(struct buffer *buffer, const char *format, va_list args)
 {
     va_list again;
     va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
+    char none[1];
+    int length = vsnprintf(none, sizeof none, format, args);
     if (length >= 0) {
         char *room = buffer_grow(buffer, (size_t)length);
         vsnprintf(room, (size_t)length + 1, format, again);

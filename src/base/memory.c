@@ -154,7 +154,8 @@ char *arena_printf(struct arena *arena, const char *format, ...)
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
+    char none[1];
+    int length = vsnprintf(none, sizeof none, format, args);
     va_end(args);
     char *text = arena_alloc(arena, (size_t)(length < 0 ? 0 : length) + 1);
     if (length > 0)
