@@ -294,6 +294,21 @@ static void test_an_exported_service_comes_and_goes(void **state)
     teardown_pair(pair);
 }
 
+/* Neither side closes before the other has read all. */
+static bool is_drained(struct fixture *fixture, void *arg)
+{
+    (void)fixture;
+    struct pair *pair = arg;
+    return list_empty(&pair->a.peerings->draining) && list_empty(&pair->b.peerings->draining);
+}
+
+static void wait_drained(struct pair *pair)
+{
+    uint64_t since = loop_now(pair->fixture->loop);
+    fixture_wait_for(pair->fixture, is_drained, pair);
+    assert_true(loop_now(pair->fixture->loop) - since < SESSION_DRAIN_MS);
+}
+
 static void test_deleting_at_the_acceptor_terminates_the_dialer(void **state)
 {
     (void)state;
@@ -303,6 +318,7 @@ static void test_deleting_at_the_acceptor_terminates_the_dialer(void **state)
     wait_state(&pair->b, "a", PB__PEERING_STATE__TERMINATED);
     wait_state(&pair->a, "b", PB__PEERING_STATE__UNDEFINED);
     wait_instances(&pair->b, "a", "web", "");
+    wait_drained(pair);
     teardown_pair(pair);
 }
 
@@ -315,6 +331,7 @@ static void test_deleting_at_the_dialer_terminates_the_acceptor(void **state)
     wait_state(&pair->a, "b", PB__PEERING_STATE__TERMINATED);
     wait_state(&pair->b, "a", PB__PEERING_STATE__UNDEFINED);
     wait_instances(&pair->b, "a", "web", "");
+    wait_drained(pair);
     /* Both come back to life with a new token. */
     generate(&pair->a, "b");
     establish(&pair->b, "a", pair->a.token);
