@@ -106,8 +106,10 @@ bool base64_decode(const char *text, uint8_t **ret_bytes, size_t *ret_length, st
             filled = 0;
         }
     }
-    if (filled != 0)
+    if (filled != 0) {
+        at -= (size_t)filled; /* Go names the start of the group that is cut off */
         goto illegal;
+    }
     *ret_length = out.length;
     *ret_bytes = (uint8_t *)buffer_take(&out);
     return true;
