@@ -24,14 +24,27 @@ static void add_tag(Pb__Node *member, struct arena *arena, const char *key, cons
     member->meta[member->n_meta++] = entry;
 }
 
-static bool is_server(struct view *view, const char *node)
+/* The `consul` service, which every server registers, or NULL. */
+static const Pb__NodeService *server_of(struct view *view, const char *node)
 {
     struct buffer key = {0};
     const struct tenancy tenancy = TENANCY_DEFAULT;
     const struct record *record =
         view_get(view, TABLE_SERVICE, key_service(&key, &tenancy, node, "consul"));
     buffer_free(&key);
-    return record != NULL;
+    return record == NULL ? NULL : record->message;
+}
+
+static void add_server_tags(const Pb__NodeService *server, Pb__Node *member, struct arena *arena)
+{
+    static const char *const ports[] = {"grpc_port", "grpc_tls_port"};
+    add_tag(member, arena, "bootstrap", "1");
+    for (size_t i = 0; i < 2; i++) {
+        const char *port = proto_map_get(server->n_meta, server->meta, ports[i]);
+        if (port != NULL)
+            add_tag(member, arena, ports[i], port);
+    }
+    add_tag(member, arena, "port", arena_printf(arena, "%d", server->port));
 }
 
 /* The tags that Consul's clients look at; what is about gossip has Consul's usual values. */
@@ -40,16 +53,16 @@ static void add_tags(struct api_request *request, struct view *view, const Pb__N
 {
     const struct api_config *config = &request->api->config;
     const char *version = proto_map_get(node->n_meta, node->meta, "consul-version");
-    bool server = is_server(view, node->node);
+    const Pb__NodeService *server = server_of(view, node->node);
     member->meta = proto_array(arena, 16);
     add_tag(member, arena, "acls", "0");
     add_tag(member, arena, "build", arena_printf(arena, "%s:", version == NULL ? "" : version));
     add_tag(member, arena, "dc", config->datacenter);
     add_tag(member, arena, "id", node->id);
-    if (server && text_equal(node->node, config->node_name))
-        add_tag(member, arena, "port", arena_printf(arena, "%u", config->server_port));
+    if (server != NULL)
+        add_server_tags(server, member, arena);
     add_tag(member, arena, "raft_vsn", "3");
-    add_tag(member, arena, "role", server ? "consul" : "node");
+    add_tag(member, arena, "role", server != NULL ? "consul" : "node");
     add_tag(member, arena, "segment", "");
     add_tag(member, arena, "vsn", "2");
     add_tag(member, arena, "vsn_max", "3");

@@ -91,10 +91,12 @@ static void add_read_headers(struct headers *headers, const struct api_request *
         add_header(headers, "X-Consul-ContentHash", reply->hash);
     if (reply->reason != NULL)
         add_header(headers, "X-Consul-Reason", reply->reason);
-    if (!(flags & ROUTE_INDEXED))
+    if (!(flags & ROUTE_INDEXED) || reply->unindexed)
         return;
     snprintf(headers->index, sizeof headers->index, "%" PRIu64, index);
     add_header(headers, "X-Consul-Index", headers->index);
+    if (flags & ROUTE_INDEX_ALONE)
+        return;
     add_header(headers, "X-Consul-KnownLeader", "true");
     add_header(headers, "X-Consul-LastContact", "0");
     bool streaming = (flags & ROUTE_STREAMING) && (request->index > 0 || request->cached);

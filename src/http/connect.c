@@ -21,6 +21,7 @@ static void write_roots_pem(struct reply *reply, struct view *view)
     struct arena *scratch = arena_new();
     buffer_add_text(reply->body, authority_roots_pem(view, scratch));
     reply->content_type = "application/pem-certificate-chain";
+    reply->unindexed = true;
     arena_free(scratch);
 }
 

@@ -45,6 +45,8 @@ api_write_fn api_intentions_create, api_intentions_update, api_intentions_delete
 api_read_fn api_peering_get, api_peering_get_all;
 api_write_fn api_peering_token, api_peering_establish_link, api_peering_remove;
 
+/* ui.c */
+api_read_fn api_ui_services, api_ui_exported_services;
+
 /* status.c */
-api_read_fn api_status_leader, api_status_peers, api_operator_raft_configuration, api_acl_disabled,
-    api_ui_services;
+api_read_fn api_status_leader, api_status_peers, api_operator_raft_configuration, api_acl_disabled;

@@ -27,6 +27,7 @@ void api_peering_get(struct api_request *request, struct view *view, struct repl
     const Pb__Peering *peering =
         peering_read(request->api->config.peerings, view, &request->tenancy, request->argument,
                      scratch, &record);
+    reply->unindexed = peering == NULL;
     if (peering == NULL)
         reply_error(reply, 404, "Peering not found for \"%s\"", request->argument);
     else

@@ -29,16 +29,17 @@ struct api {
 };
 
 enum route_flags {
-    ROUTE_INDEXED = 1,     /* carries X-Consul-Index and its like, and blocks on ?index */
-    ROUTE_CONSISTENCY = 2, /* carries X-Consul-Effective-Consistency */
-    ROUTE_STREAMING = 4,   /* says so when it blocks */
-    ROUTE_PEER = 8,        /* reads what ?peer names; others ignore it, as in Consul */
-    ROUTE_AGENT = 16,      /* about this agent: ?dc is ignored */
-    ROUTE_CONNECT = 32,    /* refused where connect is disabled */
-    ROUTE_PEERING = 64,    /* refused where peering is disabled */
-    ROUTE_CACHED = 128,    /* always says where it came from: X-Cache, Age */
-    ROUTE_SHARED = 256,    /* made of the store and the URL alone: one body for all who ask */
-    ROUTE_ANY_METHOD = 512,
+    ROUTE_INDEXED = 1,       /* carries X-Consul-Index and its like, and blocks on ?index */
+    ROUTE_CONSISTENCY = 2,   /* carries X-Consul-Effective-Consistency */
+    ROUTE_STREAMING = 4,     /* says so when it blocks */
+    ROUTE_PEER = 8,          /* reads what ?peer names; others ignore it, as in Consul */
+    ROUTE_AGENT = 16,        /* about this agent: ?dc is ignored */
+    ROUTE_CONNECT = 32,      /* refused where connect is disabled */
+    ROUTE_PEERING = 64,      /* refused where peering is disabled */
+    ROUTE_CACHED = 128,      /* always says where it came from: X-Cache, Age */
+    ROUTE_SHARED = 256,      /* made of the store and the URL alone: one body for all who ask */
+    ROUTE_INDEX_ALONE = 512, /* of the headers about the index, only itself */
+    ROUTE_ANY_METHOD = 1024,
 };
 
 struct api_request;
@@ -95,6 +96,7 @@ struct reply {
     const char *content_type; /* NULL: JSON, or none for an empty body */
     struct buffer *body;
     uint64_t index;      /* 0: the view's */
+    bool unindexed;      /* says nothing of an index, though the route does */
     const char *hash;    /* X-Consul-ContentHash; blocks on ?hash */
     const char *reason;  /* X-Consul-Reason */
     int64_t age_s;       /* Age, where there is one */

@@ -7,6 +7,7 @@
 
 /* What lists of the catalog and its health have in common. */
 #define CATALOG (ROUTE_INDEXED | ROUTE_CONSISTENCY | ROUTE_SHARED)
+#define LEAF (ROUTE_AGENT | ROUTE_INDEXED | ROUTE_INDEX_ALONE | ROUTE_CONNECT | ROUTE_CACHED)
 #define READ(path, flags, handler, missing, permission, filter)        \
     {                                                                  \
         "GET", path, flags, handler, NULL, missing, permission, filter \
@@ -137,6 +138,8 @@ const struct route api_routes[] = {
          "operator:read", NULL),
     READ("/v1/internal/ui/services", ROUTE_INDEXED | ROUTE_PEER | ROUTE_SHARED, api_ui_services,
          NULL, "service:read", NULL),
+    READ("/v1/internal/ui/exported-services", ROUTE_INDEXED | ROUTE_SHARED,
+         api_ui_exported_services, NULL, "mesh:read", NULL),
     {"", "/v1/acl/", ROUTE_ANY_METHOD, api_acl_disabled, NULL, NULL, "", NULL},
 };
 

@@ -1,9 +1,10 @@
-/* /v1/internal/ui/services: a line for each service, local and imported, with counts. */
+/* /v1/internal/ui: a line for each service, local and imported, with counts. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "catalog/catalog.h"
+#include "config/entry.h"
 #include "http/handlers.h"
 #include "text/json.h"
 
@@ -126,33 +127,84 @@ static void write_service(struct view *view, struct buffer *body, const struct t
     arena_free(scratch);
 }
 
-static void write_services(struct view *view, struct buffer *body, const struct tenancy *tenancy)
+/* A name of a list, with the peer that it comes from. */
+struct named {
+    const char *name;
+    const char *peer; /* "" for local ones */
+};
+
+struct names {
+    struct named *items;
+    size_t count, capacity;
+};
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct named *left = a, *right = b;
+    int order = strcmp(left->name, right->name);
+    return order != 0 ? order : strcmp(left->peer, right->peer);
+}
+
+static void add_names(struct view *view, struct names *names, const struct tenancy *tenancy)
 {
     struct buffer key = {0};
     size_t count;
-    const struct view_value *names =
+    const struct view_value *values =
         view_values(view, TABLE_SERVICE, SERVICE_BY_NAME, key_all(&key, tenancy), &count);
-    for (size_t i = 0; i < count; i++)
-        write_service(view, body, tenancy, key_name(names[i].bytes, names[i].length, 0));
     buffer_free(&key);
+    if (names->count + count > names->capacity) {
+        names->capacity = 2 * names->capacity + count;
+        names->items = mem_realloc(names->items, names->capacity * sizeof *names->items);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const Pb__NodeService *service = values[i].record->message;
+        names->items[names->count++] = (struct named){service->service, service->peer_name};
+    }
+}
+
+static void add_imported_names(struct view *view, struct names *names, struct tenancy tenancy)
+{
+    struct buffer key = {0};
+    size_t count;
+    const struct tenancy everywhere = TENANCY_DEFAULT;
+    const struct record *const *peerings =
+        view_list(view, TABLE_PEERING, BY_TENANCY, key_all(&key, &everywhere), &count);
+    buffer_free(&key);
+    for (size_t i = 0; i < count; i++) {
+        tenancy.peer = ((const Pb__Peering *)peerings[i]->message)->name;
+        add_names(view, names, &tenancy);
+    }
 }
 
 void api_ui_services(struct api_request *request, struct view *view, struct reply *reply)
 {
     struct tenancy tenancy = request->tenancy;
+    struct names names = {0};
+    add_names(view, &names, &tenancy);
+    if (text_empty(tenancy.peer))
+        add_imported_names(view, &names, tenancy);
+    if (names.count > 0)
+        qsort(names.items, names.count, sizeof *names.items, compare_names);
     buffer_add_byte(reply->body, '[');
-    write_services(view, reply->body, &tenancy);
-    if (text_empty(tenancy.peer)) {
-        struct buffer key = {0};
-        size_t count;
-        const struct tenancy everywhere = TENANCY_DEFAULT;
-        const struct record *const *peerings =
-            view_list(view, TABLE_PEERING, BY_TENANCY, key_all(&key, &everywhere), &count);
-        buffer_free(&key);
-        for (size_t i = 0; i < count; i++) {
-            tenancy.peer = ((const Pb__Peering *)peerings[i]->message)->name;
-            write_services(view, reply->body, &tenancy);
-        }
+    for (size_t i = 0; i < names.count; i++) {
+        tenancy.peer = names.items[i].peer;
+        write_service(view, reply->body, &tenancy, names.items[i].name);
     }
     buffer_add_byte(reply->body, ']');
+    free(names.items);
+}
+
+void api_ui_exported_services(struct api_request *request, struct view *view, struct reply *reply)
+{
+    const char *peer = http_query(request->http, "peer", 0);
+    struct text_list names =
+        config_exported_services(view, &request->tenancy, peer == NULL ? "" : peer);
+    buffer_add_byte(reply->body, '[');
+    for (size_t i = 0; i < names.count; i++) {
+        struct summary summary = {.name = names.items[i],
+                                  .datacenter = request->api->config.datacenter};
+        write_summary(reply->body, &summary, "", false);
+    }
+    buffer_add_byte(reply->body, ']');
+    text_list_free(&names);
 }
