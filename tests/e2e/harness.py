@@ -122,6 +122,7 @@ class Process:
 class Agent:
     """A Pons agent; `Consul` below is the real thing with the same face."""
     binary = PONS
+    ports_off = {}
 
     def __init__(self, lab, datacenter, node=None, data_dir=None, config="", dev=True):
         self.lab, self.datacenter = lab, datacenter
@@ -131,7 +132,7 @@ class Agent:
         self.data_dir = data_dir
         self.folder = lab.folder / f"agent-{len(lab.agents)}-{datacenter}"
         self.folder.mkdir()
-        ports = " ".join(f"{name} = {port}\n" for name, port in self.ports.items())
+        ports = " ".join(f"{name} = {port}\n" for name, port in {**self.ports, **self.ports_off}.items())
         self.config = self.folder / "agent.hcl"
         self.config.write_text(
             f'datacenter = "{datacenter}"\nnode_name = "{self.node}"\nbind_addr = "{self.host}"\n'
@@ -202,12 +203,14 @@ class Agent:
 
 class Consul(Agent):
     binary = find_consul()
+    ports_off = {"dns": -1}
 
     def port_names(self):
         return ["http", "grpc", "grpc_tls", "server", "serf_lan", "serf_wan"]
 
     def extra_config(self):
-        return "ports { dns = -1 }\ndisable_update_check = true\n"
+        return ("disable_update_check = true\nconnect { enabled = true }\n"
+                "performance { raft_multiplier = 1 }\n")
 
     def server_arguments(self):
         return ["-bootstrap-expect=1"]
