@@ -195,6 +195,13 @@ static void on_response(struct session *session, const Ps__Response *response, s
     session->handler->received(session->arg, received);
 }
 
+static void send_heartbeat(struct session *session)
+{
+    struct buffer message = {0};
+    message_heartbeat(&message);
+    send(session, &message);
+}
+
 static void start_draining(struct session *session, struct session_time time)
 {
     session->state = DRAINING;
@@ -214,6 +221,9 @@ static void on_running(struct session *session, const Ps__ReplicationMessage *me
         on_request(session, message->request, time);
         break;
     case PS__REPLICATION_MESSAGE__PAYLOAD_TERMINATED:
+        /* A real Consul has two readers at this point, and only the second one ends the call: the
+         * first one needs something to read that is not the end. */
+        send_heartbeat(session);
         start_draining(session, time);
         session->handler->terminated(session->arg);
         break;
@@ -378,9 +388,7 @@ void session_tick(struct session *session, struct session_time time)
         return;
     }
     if (session->state == RUNNING && time.now_ms >= session->heartbeat_at) {
-        struct buffer message = {0};
-        message_heartbeat(&message);
-        send(session, &message);
+        send_heartbeat(session);
         session->heartbeat_at = time.now_ms + SESSION_HEARTBEAT_MS;
     }
 }
