@@ -13,8 +13,9 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.when in ("setup", "call") and report.failed:
-        lab = item.funcargs.get("lab")
-        if lab is not None:
+        labs = {getattr(value, "lab", value) for value in item.funcargs.values()
+                if isinstance(getattr(value, "lab", value), Lab)}
+        for lab in labs:
             lab.show_logs()
 
 
@@ -25,7 +26,15 @@ def lab(tmp_path):
     lab.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def module_lab(tmp_path_factory):
+    """A lab that the tests of one file share."""
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    yield lab
+    lab.close()
+
+
+@pytest.fixture(scope="session")
 def envoys():
     """Tests that need a real Envoy ask for this."""
     if find_envoy() is None:

@@ -3,10 +3,12 @@
 Everything a test starts is kept in its `Lab`, which ends it (by its own pid) and, if the test failed, shows
 the log of each. Nothing sleeps for a fixed time: `wait_for` polls a condition.
 """
+import http.client
 import http.server
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -31,6 +33,7 @@ def find_consul():
     return os.environ.get("CONSUL_BIN") or shutil.which("consul")
 
 
+SANITIZER = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:|SUMMARY: \w*Sanitizer")
 _given = set()
 
 
@@ -118,6 +121,19 @@ class Process:
     def text(self):
         return pathlib.Path(self.log).read_text(errors="replace")
 
+    def wait_end(self, timeout=10):
+        """The exit code, once it has ended by itself."""
+        return self.popen.wait(timeout)
+
+
+def run(arguments, env=None, stdin=None, cwd=None, timeout=60):
+    """A command to its end; a sanitizer's report fails the test."""
+    done = subprocess.run(arguments, env={**os.environ, **(env or {})}, input=stdin, cwd=cwd,
+                          stdin=subprocess.DEVNULL if stdin is None else None,
+                          capture_output=True, text=True, timeout=timeout)
+    assert not SANITIZER.search(done.stderr), f"{arguments}:\n{done.stderr}"
+    return done
+
 
 class Agent:
     """A Pons agent; `Consul` below is the real thing with the same face."""
@@ -185,8 +201,7 @@ class Agent:
                 "CONSUL_GRPC_ADDR": f"http://{self.host}:{self.ports['grpc']}"}
 
     def cli(self, *arguments, check=True, stdin=None):
-        done = subprocess.run([self.binary, *arguments], env={**os.environ, **self.env()}, input=stdin,
-                              capture_output=True, text=True, timeout=60)
+        done = run([self.binary, *arguments], env=self.env(), stdin=stdin)
         if check:
             assert done.returncode == 0, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
@@ -219,15 +234,16 @@ class Consul(Agent):
 class Envoy:
     """An Envoy that `connect envoy` of its agent has made and started."""
 
-    def __init__(self, agent, name, arguments):
+    def __init__(self, agent, name, arguments, lab=None):
         self.agent, self.name = agent, name
+        self.lab = lab or agent.lab
         self.admin_port = free_port()
         command = [agent.binary, "connect", "envoy", *arguments, f"-admin-bind=127.0.0.1:{self.admin_port}",
                    f"-envoy-binary={find_envoy()}"]
         if isinstance(agent, Consul):
             command.append("-ignore-envoy-compatibility")
         command += ["--", "--concurrency", "1", "-l", "warning", "--base-id", str(free_port())]
-        self.process = agent.lab.process(f"envoy {name}", command, env=agent.env())
+        self.process = self.lab.process(f"envoy {name}", command, env=agent.env())
 
     def admin(self, path):
         return request("GET", f"http://127.0.0.1:{self.admin_port}{path}")
@@ -302,6 +318,34 @@ def http_call(port, path="/", timeout=5):
     return request("GET", f"http://127.0.0.1:{port}{path}", timeout=timeout)
 
 
+class KeptAlive:
+    """One HTTP connection that stays open from call to call; it fails where a client's would."""
+
+    def __init__(self, port, timeout=5):
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        self.connection.connect()
+        self.own = self.connection.sock.getsockname()
+
+    def call(self, path="/"):
+        self.connection.request("GET", path)
+        answer = self.connection.getresponse()
+        answer.read()
+        assert self.connection.sock is not None, "the connection was closed"
+        assert self.connection.sock.getsockname() == self.own, "the connection was made anew"
+        return answer.status
+
+    def close(self):
+        self.connection.close()
+
+
+def status_of(port, path="/", timeout=5):
+    """The HTTP status, or 0 if there was no answer."""
+    try:
+        return http_call(port, path, timeout).status
+    except (OSError, http.client.HTTPException):
+        return 0
+
+
 def tcp_call(port, line="ping", timeout=5):
     """The echo's answer, or "" if the connection was refused or closed on the way."""
     try:
@@ -342,6 +386,10 @@ class Lab:
             process.stop()
         for service in self.services:
             service.stop()
+        reports = [process.name for process in self.processes if SANITIZER.search(process.text())]
+        if reports:
+            self.show_logs()
+            raise AssertionError(f"a sanitizer reports on {', '.join(reports)}: see the logs above")
 
     def show_logs(self):
         for process in self.processes:
