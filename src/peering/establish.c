@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "ca/spiffe.h"
 #include "peering/internal.h"
+#include "peering/payload.h"
 #include "peering/records.h"
 #include "peering/token.h"
 #include "proto/proto.h"
@@ -115,6 +116,23 @@ static void fill_from_token(Pb__Peering *peering, const struct establish *establ
     peering->remote = token->remote;
 }
 
+/* Is the record better left alone until the exchange has shown that the token is good? A peering
+ * that works must not suffer from a bad token. But gateways that lead to a new server need to know
+ * of it first. */
+static bool is_left_alone(struct establish *establish, struct view *view,
+                          const struct tenancy *tenancy, const Pb__Peering *existing)
+{
+    return existing->state == PB__PEERING_STATE__ESTABLISHING &&
+           (text_equal(existing->peer_server_name, establish->token->server_name) ||
+            !peering_through_gateways(view, tenancy));
+}
+
+static void set_id(struct establish *establish, const char *id)
+{
+    free(establish->id);
+    establish->id = mem_strdup(id);
+}
+
 static bool write_pending(struct txn *txn, void *arg, struct error *error)
 {
     struct establish *establish = arg;
@@ -128,9 +146,13 @@ static bool write_pending(struct txn *txn, void *arg, struct error *error)
         peering = *(const Pb__Peering *)record->message;
         if (!check_existing(&peering, request->peer_name, error))
             return false;
+        set_id(establish, peering.id);
+        if (is_left_alone(establish, txn_view(txn), &tenancy, &peering))
+            return true;
         if (peering.state == PB__PEERING_STATE__TERMINATED)
             peering.state = PB__PEERING_STATE__PENDING;
     } else {
+        set_id(establish, establish->new_id);
         peering.id = establish->new_id;
         peering.name = request->peer_name;
         peering.partition = request->partition;
@@ -138,8 +160,6 @@ static bool write_pending(struct txn *txn, void *arg, struct error *error)
         peering.meta = (Pb__Peering__MetaEntry **)request->meta;
     }
     fill_from_token(&peering, establish);
-    free(establish->id);
-    establish->id = mem_strdup(peering.id);
     return peering_put(txn, &peering, error);
 }
 
@@ -153,6 +173,7 @@ static bool write_established(struct txn *txn, void *arg, struct error *error)
         return error_set(error, ERR_INTERNAL, "peering was deleted while it was being established");
     Pb__Peering peering = *(const Pb__Peering *)record->message;
     peering.state = PB__PEERING_STATE__ESTABLISHING;
+    fill_from_token(&peering, establish);
     secrets_establish(txn, establish->id, establish->stream_secret);
     return peering_put(txn, &peering, error);
 }

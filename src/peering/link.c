@@ -301,7 +301,9 @@ void link_free(struct link *link)
     exporter_free(link->exporter);
     importer_free(link->importer);
     session_free(link->session);
-    if (link->call != NULL)
+    if (link->call != NULL && link->role == SESSION_ACCEPTOR)
+        grpc_finish(link->call, GRPC_UNAVAILABLE, "the server is shutting down", NULL, 0);
+    else if (link->call != NULL)
         grpc_cancel(link->call);
     grpc_channel_free(link->channel);
     free(link->name);

@@ -13,7 +13,9 @@
 #include "proto/proto.h"
 
 #define FIRST_MESSAGES 5 /* Open and four subscriptions */
-#define WAITING_MAX 32   /* what a dialer may send before it is accepted */
+/* What a dialer may send before it is accepted: anybody can come this far. */
+#define WAITING_MAX 32
+#define WAITING_BYTES_MAX 65536
 
 enum state {
     WAITING,  /* acceptor: for Open */
@@ -45,7 +47,7 @@ struct session {
     char *peer_id;     /* the acceptor's id of the peering */
     unsigned messages; /* received so far */
     struct list waiting;
-    size_t waiting_count;
+    size_t waiting_count, early_bytes;
     enum grpc_code refusal_code;
     char *refusal;
 
@@ -289,6 +291,14 @@ void session_receive(struct session *session, const uint8_t *message, size_t len
                      struct session_time time)
 {
     session->messages++;
+    if (session->state == WAITING || session->state == DECIDING) {
+        session->early_bytes += length;
+        if (session->early_bytes > WAITING_BYTES_MAX) {
+            end(session, GRPC_RESOURCE_EXHAUSTED,
+                "too much was sent before the stream was accepted");
+            return;
+        }
+    }
     switch (session->state) {
     case WAITING:
     case RUNNING:

@@ -372,6 +372,31 @@ static void test_a_refusal_waits_for_five_messages(void **state)
     free_fixture(f);
 }
 
+/* Anybody can come this far, so nobody may store much here. */
+static void test_little_is_kept_of_what_comes_before_acceptance(void **state)
+{
+    (void)state;
+    struct fixture *f = new_fixture(SESSION_ACCEPTOR);
+    receive(f, OPEN);
+    uint8_t *large = calloc(1, 70000);
+    session_receive(f->session, large, 70000, f->time);
+    assert_int_equal(f->code, GRPC_RESOURCE_EXHAUSTED);
+    free_fixture(f);
+    f = new_fixture(SESSION_ACCEPTOR);
+    session_receive(f->session, large, 70000, f->time);
+    assert_int_equal(f->code, GRPC_RESOURCE_EXHAUSTED);
+    free_fixture(f);
+    f = new_fixture(SESSION_ACCEPTOR);
+    receive(f, OPEN);
+    for (size_t i = 0; !f->ended; i++) {
+        assert_true(i < 100);
+        receive(f, SUBSCRIBE_SVC);
+    }
+    assert_int_equal(f->code, GRPC_RESOURCE_EXHAUSTED);
+    free(large);
+    free_fixture(f);
+}
+
 static void test_bad_requests_end_the_stream(void **state)
 {
     (void)state;
@@ -500,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_poisonous_instances_are_refused),
         cmocka_unit_test(test_the_first_message_must_be_open),
         cmocka_unit_test(test_a_refusal_waits_for_five_messages),
+        cmocka_unit_test(test_little_is_kept_of_what_comes_before_acceptance),
         cmocka_unit_test(test_bad_requests_end_the_stream),
         cmocka_unit_test(test_the_other_side_leaves),
         cmocka_unit_test(test_a_heartbeat_goes_out_every_15_seconds),

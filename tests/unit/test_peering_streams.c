@@ -391,6 +391,61 @@ static void test_a_token_works_once(void **state)
     teardown_pair(pair);
 }
 
+/* A token of another cluster, whose exchange fails, must not send the next dial astray. */
+static void test_a_bad_token_does_not_harm_what_works(void **state)
+{
+    (void)state;
+    struct pair *pair = setup_active();
+    const char *json = "{\"CA\":[\"\"],\"ServerAddresses\":[\"127.0.0.1:1\"],\"ServerName\":\"n\","
+                       "\"PeerID\":\"" PEERING_ID "\",\"EstablishmentSecret\":\"s\"}";
+    uint8_t *good;
+    size_t length;
+    assert_true(base64_decode(pair->a.token, &good, &length, NULL));
+    char *ca_end = strstr((char *)good, "],") + 1;
+    struct buffer other = {0};
+    buffer_add(&other, good, (size_t)(ca_end - (char *)good));
+    buffer_add_text(&other, strstr(json, ",\"ServerAddresses\""));
+    char *token = base64_encode(other.data, other.length);
+    establish(&pair->b, "a", token);
+    assert_int_equal(pair->b.error.code, ERR_UNAVAILABLE);
+    free(token);
+    buffer_free(&other);
+    free(good);
+    uint16_t port = grpc_server_port(pair->a.server, 0);
+    stop_server(&pair->a);
+    wait_state(&pair->b, "a", PB__PEERING_STATE__FAILING);
+    start_server(&pair->a, port);
+    wait_state(&pair->b, "a", PB__PEERING_STATE__ACTIVE);
+    teardown_pair(pair);
+}
+
+struct expected_link {
+    struct peer *peer;
+    struct link *link;
+};
+
+static bool has_other_link(struct fixture *fixture, void *arg)
+{
+    (void)fixture;
+    struct expected_link *expected = arg;
+    return expected->peer->link != NULL && expected->peer->link != expected->link;
+}
+
+/* A dialer that comes again knows better than we whether its older stream still lives. */
+static void test_a_newer_stream_takes_the_place_of_the_older_one(void **state)
+{
+    (void)state;
+    struct pair *pair = setup_active();
+    struct peer *dialing = pair->b.peerings->peers, *accepting = pair->a.peerings->peers;
+    struct link *first = accepting->link;
+    peer_release_link(dialing); /* forgotten, as a half-open connection is */
+    timer_start(dialing->timer, 0, 0);
+    struct expected_link expected = {accepting, first};
+    fixture_wait_for(pair->fixture, has_other_link, &expected);
+    export_web(pair);
+    teardown_pair(pair);
+}
+
 static void test_a_cluster_does_not_peer_with_itself(void **state)
 {
     (void)state;
@@ -486,6 +541,8 @@ int main(void)
         cmocka_unit_test(test_deleting_works_while_the_peer_is_away),
         cmocka_unit_test(test_a_broken_stream_comes_back_with_the_full_state),
         cmocka_unit_test(test_a_token_works_once),
+        cmocka_unit_test(test_a_bad_token_does_not_harm_what_works),
+        cmocka_unit_test(test_a_newer_stream_takes_the_place_of_the_older_one),
         cmocka_unit_test(test_a_cluster_does_not_peer_with_itself),
         cmocka_unit_test(test_names_are_taken_by_one_role),
         cmocka_unit_test(test_an_unreachable_peer_is_said_in_words),
