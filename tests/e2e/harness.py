@@ -233,6 +233,7 @@ class Consul(Agent):
 
 class Envoy:
     """An Envoy that `connect envoy` of its agent has made and started."""
+    options = ()
 
     def __init__(self, agent, name, arguments, lab=None):
         self.agent, self.name = agent, name
@@ -242,7 +243,7 @@ class Envoy:
                    f"-envoy-binary={find_envoy()}"]
         if isinstance(agent, Consul):
             command.append("-ignore-envoy-compatibility")
-        command += ["--", "--concurrency", "1", "-l", "warning", "--base-id", str(free_port())]
+        command += ["--", "--concurrency", "1", "-l", "warning", "--base-id", str(free_port()), *self.options]
         self.process = self.lab.process(f"envoy {name}", command, env=agent.env())
 
     def admin(self, path):
@@ -382,14 +383,19 @@ class Lab:
         return self.services[-1]
 
     def close(self):
+        faults = []
         for process in reversed(self.processes):
-            process.stop()
+            agent = process.running() and any(agent.process is process for agent in self.agents)
+            code = process.stop()
+            if agent and code != 0:
+                faults.append(f"{process.name} left with {code}")
         for service in self.services:
             service.stop()
-        reports = [process.name for process in self.processes if SANITIZER.search(process.text())]
-        if reports:
+        faults += [f"a sanitizer reports on {process.name}" for process in self.processes
+                   if SANITIZER.search(process.text())]
+        if faults:
             self.show_logs()
-            raise AssertionError(f"a sanitizer reports on {', '.join(reports)}: see the logs above")
+            raise AssertionError(f"{'; '.join(faults)}: see the logs above")
 
     def show_logs(self):
         for process in self.processes:
@@ -426,6 +432,7 @@ def peer(acceptor, dialer, acceptor_calls_it, dialer_calls_it):
 
 
 def export(agent, services, peers):
+    """Each service to each of the peers."""
     agent.config_entry({"Kind": "exported-services", "Name": "default", "Services": [
         {"Name": name, "Consumers": [{"Peer": peer_name} for peer_name in peers]} for name in services]})
 

@@ -121,7 +121,7 @@ def test_a_proxy_that_is_registered_after_envoy_connects(cluster, lab):
     agent.put("/v1/agent/service/deregister/late")
 
 
-def test_removed_sidecars_open_no_doors(cluster):
+def test_a_second_instance_shares_the_calls(cluster):
     """A second instance takes half of the calls and gives them back when it goes."""
     agent, lab = cluster.agent, cluster.lab
     intend(agent, "echo", "frontend")
