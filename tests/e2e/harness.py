@@ -270,6 +270,7 @@ class HttpService:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_GET(self):
                 service.seen.append(dict(self.headers))
