@@ -6,7 +6,7 @@
 #include "http/request.h"
 
 #define SLOTS 64
-#define ANSWER_BYTES_MAX (256 * 1024)
+#define ANSWER_BYTES_MAX (128 * 1024)
 
 struct answers {
     uint64_t store_index;
@@ -39,7 +39,7 @@ void answers_free(struct answers *answers)
 static bool is_about_delivery(const char *name)
 {
     static const char *const names[] = {"index", "wait",   "stale", "consistent",
-                                        "hash",  "cached", "token", "pretty"};
+                                        "hash",  "cached", "pretty"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(name, names[i]) == 0)
             return true;

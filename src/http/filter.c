@@ -1,15 +1,11 @@
 #include "http/filter.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/text.h"
 #include "http/filter_tree.h"
+#include "http/pattern.h"
 #include "text/codec_field.h"
-
-#define REGEX_LENGTH_MAX 512
-#define REGEX_REPEAT_MAX 1000
 
 /* ---- selectors ---- */
 
@@ -122,71 +118,6 @@ bool filter_resolve(struct filter *test, const struct filter_root *root, const c
 
 /* ---- values ---- */
 
-/* What the C library would take long for, or much memory: back-references and large repetitions. */
-static bool regex_is_bounded(const char *text)
-{
-    unsigned long repeats = 1;
-    for (const char *at = text; *at != '\0'; at++) {
-        if (*at == '\\' && at[1] >= '1' && at[1] <= '9')
-            return false;
-        if (*at == '\\' && at[1] != '\0') {
-            at++;
-        } else if (*at == '{') {
-            const char *most = strchr(at, ',');
-            const char *end = strchr(at, '}');
-            unsigned long low = strtoul(at + 1, NULL, 10);
-            unsigned long high = most != NULL && most < end ? strtoul(most + 1, NULL, 10) : 0;
-            unsigned long times = high > low ? high : low;
-            if (times > REGEX_REPEAT_MAX || (repeats *= times == 0 ? 1 : times) > REGEX_REPEAT_MAX)
-                return false;
-        }
-    }
-    return strlen(text) <= REGEX_LENGTH_MAX;
-}
-
-/* `\d` is the one common class that POSIX does not have. */
-static char *regex_translate(const char *text, struct arena *arena)
-{
-    struct buffer out = {0};
-    for (const char *at = text; *at != '\0'; at++) {
-        if (at[0] == '\\' && at[1] == 'd') {
-            buffer_add_text(&out, "[0-9]");
-            at++;
-        } else if (at[0] == '\\' && at[1] == 'D') {
-            buffer_add_text(&out, "[^0-9]");
-            at++;
-        } else {
-            buffer_add_byte(&out, *at);
-            if (*at == '\\' && at[1] != '\0')
-                buffer_add_byte(&out, *++at);
-        }
-    }
-    char *copy = arena_strdup(arena, buffer_text(&out));
-    buffer_free(&out);
-    return copy;
-}
-
-static bool compile_regex(struct filter *test, struct arena *arena, struct error *error)
-{
-    if (!regex_is_bounded(test->text))
-        return error_set(
-            error, ERR_INVALID,
-            "Failed to compile regular expression \"%.64s\": it has back-references, or "
-            "repeats more than %d times, or is longer than %d bytes",
-            test->text, REGEX_REPEAT_MAX, REGEX_LENGTH_MAX);
-    regex_t *regex = mem_zalloc(sizeof *regex);
-    int code = regcomp(regex, regex_translate(test->text, arena), REG_EXTENDED | REG_NOSUB);
-    if (code == 0) {
-        test->regex = regex;
-        return true;
-    }
-    char words[128];
-    regerror(code, regex, words, sizeof words);
-    free(regex);
-    return error_set(error, ERR_INVALID, "Failed to compile regular expression \"%s\": %s",
-                     test->text, words);
-}
-
 static bool read_boolean(struct filter *test, struct error *error)
 {
     static const char *const yes[] = {"1", "t", "T", "TRUE", "true", "True"};
@@ -240,21 +171,10 @@ bool filter_finish_test(struct filter *test, const char *selector, struct arena 
         return error_set(error, ERR_INVALID, "Invalid match operator \"%s\" for selector \"%s\"",
                          names[test->operator][test->negated], selector);
     if (test->operator== FILTER_MATCHES)
-        return compile_regex(test, arena, error);
+        return (test->pattern = pattern_compile(test->text, arena, error)) != NULL;
     if (test->operator!= FILTER_EQUAL || test->type == FILTER_TEXT)
         return true;
     return test->type == FILTER_NUMBER ? read_number(test, error) : read_boolean(test, error);
-}
-
-void filter_free(struct filter *filter)
-{
-    for (; filter != NULL; filter = filter->next_regex) {
-        if (filter->regex == NULL)
-            continue;
-        regfree(filter->regex);
-        free(filter->regex);
-        filter->regex = NULL;
-    }
 }
 
 /* ---- evaluation ---- */
@@ -376,7 +296,7 @@ static bool test_holds(const struct filter *test, const void *part)
     case FILTER_IN:
         return test_in(test, &found);
     case FILTER_MATCHES:
-        return regexec(test->regex, text_at(&found), 0, NULL, 0) == 0;
+        return pattern_match(test->pattern, text_at(&found));
     case FILTER_EMPTY:
         break;
     }

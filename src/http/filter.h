@@ -30,11 +30,9 @@ struct filter_root {
 
 struct filter;
 
-/* The tree lives in `arena`; filter_free frees what regular expressions hold besides. The message
- * is Consul's: "Failed to create boolean expression evaluator: …". */
+/* Lives in `arena`. The message is Consul's: "Failed to create boolean expression evaluator: …". */
 struct filter *filter_parse(const char *text, const struct filter_root *root, struct arena *arena,
                             struct error *error);
-void filter_free(struct filter *filter); /* NULL is fine */
 /* `parts`: the item's messages, in the order of the root's parts; NULL is an empty message. A NULL
  * filter matches everything. */
 bool filter_match(const struct filter *filter, const void *const *parts);

@@ -14,7 +14,6 @@ struct parser {
     const struct filter_root *root;
     struct arena *arena;
     struct error *error;
-    struct filter *regexes; /* tests that hold one */
     unsigned depth;
 };
 
@@ -277,13 +276,7 @@ static struct filter *new_node(struct parser *parser, enum filter_kind kind, str
 static struct filter *parse_test(struct parser *parser)
 {
     struct filter *test = new_node(parser, FILTER_TEST, NULL, NULL);
-    if (!parse_test_sides(parser, test))
-        return NULL;
-    if (test->regex != NULL) {
-        test->next_regex = parser->regexes;
-        parser->regexes = test;
-    }
-    return test;
+    return parse_test_sides(parser, test) ? test : NULL;
 }
 
 /* ---- and, or, not ---- */
@@ -333,7 +326,7 @@ struct filter *filter_parse(const char *text, const struct filter_root *root, st
                             struct error *error)
 {
     struct error failure = {0};
-    struct parser parser = {text, text, root, arena, &failure, NULL, 0};
+    struct parser parser = {text, text, root, arena, &failure, 0};
     struct filter *filter = NULL;
     if (strlen(text) > FILTER_LENGTH_MAX)
         error_set(&failure, ERR_TOO_LARGE, "longer than %d bytes", FILTER_LENGTH_MAX);
@@ -345,12 +338,9 @@ struct filter *filter_parse(const char *text, const struct filter_root *root, st
         filter = NULL;
     }
     if (filter == NULL) {
-        filter_free(parser.regexes);
         error_set(error, ERR_INTERNAL, "Failed to create boolean expression evaluator: %s",
                   failure.message);
         return NULL;
     }
-    if (filter->kind != FILTER_TEST)
-        filter->next_regex = parser.regexes;
     return filter;
 }

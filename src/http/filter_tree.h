@@ -1,8 +1,6 @@
 /* What the filter's parser and its evaluation share: the tree. */
 #pragma once
 
-#include <regex.h>
-
 #include "http/filter.h"
 
 enum filter_kind { FILTER_AND, FILTER_OR, FILTER_NOT, FILTER_TEST };
@@ -43,8 +41,7 @@ struct filter {
     const char *text; /* the value as written */
     int64_t number;
     bool boolean;
-    regex_t *regex;
-    struct filter *next_regex; /* of the root: all tests that hold one */
+    struct pattern *pattern;
 };
 
 #define FILTER_STEPS_MAX 16

@@ -58,8 +58,6 @@ void request_wake_all(struct list *wakers)
 
 void request_end(struct api_request *request)
 {
-    filter_free(request->filter);
-    request->filter = NULL;
     struct waiter *waiter = request->waiter;
     if (waiter == NULL)
         return;

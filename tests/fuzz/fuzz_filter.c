@@ -38,7 +38,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct filter *filter = filter_parse(text, roots[i], arena, &error);
         if (filter != NULL)
             filter_match(filter, parts);
-        filter_free(filter);
     }
     arena_free(arena);
     return 0;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "http/filter.h"
+#include "http/pattern.h"
 #include "http/shapes.h"
 #include "proto/codec_tables.h"
 
@@ -70,7 +71,6 @@ static bool matches(const struct filter_root *root, const char *text)
         fail_msg("%s: %s", text, error.message);
     const void *parts[] = {&node, &service, &check};
     bool matched = filter_match(filter, parts);
-    filter_free(filter);
     arena_free(arena);
     return matched;
 }
@@ -176,6 +176,60 @@ static void assert_refused(const struct filter_root *root, const char *text, con
     arena_free(arena);
 }
 
+static void patterns_are_gos(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern, *text;
+        bool matches;
+    } cases[] = {
+        {"", "", true},
+        {"b", "abc", true},
+        {"^b", "abc", false},
+        {"c$", "abc", true},
+        {"^a.c$", "abc", true},
+        {"^a.c$", "a\u00e9c", true}, /* a dot is a character, not a byte */
+        {"^[^x]$", "\u00e9", true},
+        {"^(web|db)-[0-9]{2,3}$", "db-12", true},
+        {"^(web|db)-[0-9]{2,3}$", "db-1", false},
+        {"^(?:ab)*$", "abab", true},
+        {"^(a*)*$", "aaab", false},
+        {"^a{0,2}$", "aaa", false},
+        {"^a{2,}$", "aaaa", true},
+        {"colou?r", "color", true},
+        {"\\bfoo\\b", "a foo b", true},
+        {"\\bfoo\\b", "afoo", false},
+        {"^[[:alpha:]_-]+$", "a_b-C", true},
+        {"^[]a]+$", "]a", true},
+        {"^[\\w.]+@\\S+$", "a.b@c", true},
+        {"(?i)^WEB$", "wEb", true},
+        {"^\\.$", "x", false},
+        {"a|b|", "zzz", true},
+        {"^{x}$", "{x}", true},
+        {"^.*?c$", "abc", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct arena *arena = arena_new();
+        struct error error = {0};
+        struct pattern *pattern = pattern_compile(cases[i].pattern, arena, &error);
+        if (pattern == NULL)
+            fail_msg("%s: %s", cases[i].pattern, error.message);
+        if (pattern_match(pattern, cases[i].text) != cases[i].matches)
+            fail_msg("%s on %s", cases[i].pattern, cases[i].text);
+        arena_free(arena);
+    }
+    static const char *const wrong[] = {"(",      ")",       "[",  "[z-a]", "*a",      "a**",
+                                        "a{2,1}", "a{1001}", "\\", "\\q",   "(?P<n>a)"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct arena *arena = arena_new();
+        struct error error = {0};
+        if (pattern_compile(wrong[i], arena, &error) != NULL)
+            fail_msg("%s was taken", wrong[i]);
+        assert_non_null(strstr(error.message, "error parsing regexp: "));
+        arena_free(arena);
+    }
+}
+
 static void mistakes_are_named_with_their_place(void **state)
 {
     (void)state;
@@ -190,8 +244,9 @@ static void mistakes_are_named_with_their_place(void **state)
     assert_refused(&filter_health, "(Node.Node == n1", "Unmatched parentheses");
     assert_refused(&filter_health, "Node.Node == n1)", "1:16 (15)");
     assert_refused(&filter_health, "\"x\" == \"y\"", "Invalid selector");
-    assert_refused(&filter_health, "Service.Service matches \"[\"", "regular expression");
-    assert_refused(&filter_health, "Service.Service matches \"(a)\\\\1\"", "back-references");
+    assert_refused(&filter_health, "Service.Service matches \"[\"",
+                   "error parsing regexp: missing closing ]");
+    assert_refused(&filter_health, "Service.Service matches `(a)\\1`", "invalid escape");
 }
 
 static void hostile_expressions_are_bounded(void **state)
@@ -203,7 +258,12 @@ static void hostile_expressions_are_bounded(void **state)
     static char lengthy[FILTER_LENGTH_MAX + 2];
     memset(lengthy, 'a', sizeof lengthy - 1);
     assert_refused(&filter_health, lengthy, "longer than");
-    assert_refused(&filter_health, "Service.Service matches \"((a{100}){100}){100}\"", "repeats");
+    assert_refused(&filter_health, "Service.Service matches `((a{100}){100}){100}`", "too large");
+    assert_refused(&filter_health, "Service.Service matches `(((){1000}){1000}){1000}`",
+                   "too large");
+    assert_refused(&filter_health, "Service.Service matches `a++++++++++++++++++++++`", "nested");
+    /* What takes others exponential time. */
+    assert_false(matches(&filter_health, "Node.Address matches `^(([0-9.]+)+)+x$`"));
 }
 
 int main(void)
@@ -212,6 +272,7 @@ int main(void)
         cmocka_unit_test(items_are_selected),
         cmocka_unit_test(and_binds_closer_than_or),
         cmocka_unit_test(each_list_has_its_own_names),
+        cmocka_unit_test(patterns_are_gos),
         cmocka_unit_test(mistakes_are_named_with_their_place),
         cmocka_unit_test(hostile_expressions_are_bounded),
     };
