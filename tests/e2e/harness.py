@@ -386,7 +386,8 @@ class Lab:
     def close(self):
         faults = []
         for process in reversed(self.processes):
-            agent = process.running() and any(agent.process is process for agent in self.agents)
+            agent = process.running() and any(agent.process is process and not isinstance(agent, Consul)
+                                              for agent in self.agents)
             code = process.stop()
             if agent and code != 0:
                 faults.append(f"{process.name} left with {code}")
@@ -418,10 +419,13 @@ def add_gateway(agent, name="mesh-gateway"):
 def add_service(agent, name, port, upstreams=(), instance=None):
     """Registers a service with a sidecar and starts the sidecar's Envoy."""
     instance = instance or name
-    agent.register({
+    definition = {
         "Name": name, "ID": instance, "Port": port, "Address": "127.0.0.1",
-        "Connect": {"SidecarService": {"Port": free_port(), "Proxy": {"Upstreams": list(upstreams)}}}})
-    return Envoy(agent, f"{instance} sidecar", [f"-sidecar-for={instance}"])
+        "Connect": {"SidecarService": {"Port": free_port(), "Proxy": {"Upstreams": list(upstreams)}}}}
+    agent.register(definition)
+    sidecar = Envoy(agent, f"{instance} sidecar", [f"-sidecar-for={instance}"])
+    sidecar.definition = definition
+    return sidecar
 
 
 def peer(acceptor, dialer, acceptor_calls_it, dialer_calls_it):
