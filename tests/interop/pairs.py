@@ -4,11 +4,26 @@ Each side has `web` (the caller, one upstream port for each service of the other
 (TCP), each behind a sidecar, and a mesh gateway. Both deny what no intention allows. The registrations carry no
 TCP checks, because Consul runs the first one up to 10 s late, which says nothing about either program.
 """
+import http.client
+import json
 import re
 
-from harness import Envoy, export, free_port, http_call, intend, tcp_call, wait_for
+from harness import Consul, Envoy, export, free_port, http_call, intend, tcp_call, wait_for
 
 SERVICES = ("api", "echo")
+ALL = (*SERVICES, "flip")
+
+
+class QuickEnvoy(Envoy):
+    """Consul changes an intention by a new listener; connections of the old one keep its rules until it is drained."""
+    options = ("--drain-time-s", "1")
+
+    def active_listeners(self):
+        """The listeners in use, as JSON; those that still warm up do not count."""
+        dump = self.admin("/config_dump?resource=dynamic_listeners").json()
+        return json.dumps([entry["active_state"] for entry in dump.get("configs", []) if "active_state" in entry])
+
+
 DENY = 'default_intention_policy = "deny"\n'
 
 # What neither log may hold after a test: a refused resource, a refused configuration, a crash.
@@ -28,7 +43,7 @@ def register_gateway(agent, name="mesh-gateway"):
                             "wan": {"Address": "127.0.0.1", "Port": port}},
         "Proxy": {"Config": {"envoy_gateway_no_default_bind": True,
                              "envoy_gateway_bind_tagged_addresses": True}}})
-    gateway = Envoy(agent, f"{name} {agent.datacenter}", ["-gateway=mesh"])
+    gateway = QuickEnvoy(agent, f"{name} {agent.datacenter}", ["-gateway=mesh"])
     gateway.port = port
     return gateway
 
@@ -41,7 +56,7 @@ def register_service(agent, name, port, instance=None, upstreams=(), **more):
         "Connect": {"SidecarService": {
             "Port": free_port(), "Checks": [{"Name": "Alias", "AliasService": instance}],
             "Proxy": {"Upstreams": list(upstreams)}}}, **more})
-    return Envoy(agent, f"{instance} sidecar {agent.datacenter}", [f"-sidecar-for={instance}"])
+    return QuickEnvoy(agent, f"{instance} sidecar {agent.datacenter}", [f"-sidecar-for={instance}"])
 
 
 class Side:
@@ -49,12 +64,14 @@ class Side:
 
     def __init__(self, agent, peer):
         self.agent, self.peer, self.other = agent, peer, None
+        self.is_consul = isinstance(agent, Consul)
         lab = agent.lab
         self.services = {"api": lab.http_service(f"api of {agent.datacenter}"),
-                         "echo": lab.echo_service(f"echo of {agent.datacenter}")}
-        agent.config_entry({"Kind": "service-defaults", "Name": "api", "Protocol": "http"})
+                         "echo": lab.echo_service(f"echo of {agent.datacenter}"),
+                         "flip": lab.http_service(f"flip of {agent.datacenter}")}
+        self.set_protocol("api", "http")
         self.gateway = register_gateway(agent)
-        self.ports = {name: free_port() for name in SERVICES}
+        self.ports = {name: free_port() for name in ALL}
         self.sidecars = {name: register_service(agent, name, service.port)
                          for name, service in self.services.items()}
         self.client = register_service(agent, "web", free_port(), upstreams=[
@@ -63,29 +80,59 @@ class Side:
 
     def calls(self, name):
         """What `web` of this side gets from the other side's service: "" if refused."""
-        if name == "api":
+        if name == "echo":
+            return tcp_call(self.ports[name])
+        try:
             answer = http_call(self.ports[name], "/x")
-            return answer.text.strip() if answer.status == 200 else f"{answer.status}"
-        return tcp_call(self.ports[name])
+        except (OSError, http.client.HTTPException):
+            return ""
+        return answer.text.strip() if answer.status == 200 else f"{answer.status}"
 
     def reaches(self, name):
         return f"{name} of {self.other.agent.datacenter}" in self.calls(name)
 
-    def can_reach(self, name, timeout=30):
-        """Waits for the way first: calls before it is there would have Envoy eject the gateway for 30 s."""
+    def listeners(self):
+        return self.client.admin("/listeners").text
+
+    def has_xfcc(self, name):
+        """Whether the service got its last call by way of HTTP proxies, which say who called."""
+        return self.reaches(name) and any(
+            key.lower() == "x-forwarded-client-cert" for key in self.other.services[name].seen[-1])
+
+    def can_see(self, name, timeout=30):
+        """Waits for the way: calls before it is there would have Envoy eject the gateway for 30 s."""
         exporter = self.other
         wait_for(lambda: re.search(rf"exported~{name}\..*::health_flags::healthy", exporter.gateway.admin("/clusters").text),
                  f"{name} at the gateway of {exporter.agent.datacenter}", timeout)
+        wait_for(lambda: f'"{name}.default.default.{exporter.peer}.external' in exporter.gateway.active_listeners(),
+                 f"the chain of {name} in the gateway of {exporter.agent.datacenter}", timeout)
         wait_for(lambda: re.search(rf"{name}\.default\.{self.peer}\.external.*::health_flags::healthy",
                                    self.client.admin("/clusters").text),
                  f"{name} at web of {self.agent.datacenter}", timeout)
-        wait_for(lambda: f"{name}?peer={self.peer}" in self.client.admin("/listeners").text,
+        wait_for(lambda: f"{name}?peer={self.peer}" in self.listeners(),
                  f"the upstream port of {name} in {self.agent.datacenter}", timeout)
+
+    def can_reach(self, name, timeout=30):
+        self.can_see(name, timeout)
         wait_for(lambda: self.reaches(name), f"web of {self.agent.datacenter} to reach {name}", timeout)
 
     def sees(self, name):
         """The instances of the other side's service as this side's API has them."""
         return self.agent.get(f"/v1/health/service/{name}?peer={self.peer}")
+
+    def sees_protocol(self, name):
+        instances = self.agent.get(f"/v1/health/connect/{name}?peer={self.peer}")
+        return instances and instances[0]["Service"]["Connect"]["PeerMeta"]["Protocol"]
+
+    def wait_gone(self, name):
+        """The service goes as this side knows it, and calls with it. (Consul keeps a port that leads nowhere.)"""
+        wait_for(lambda: self.sees(name) == [], f"{name} to go from {self.agent.datacenter}")
+        if not self.is_consul:
+            wait_for(lambda: f"{name}?peer={self.peer}" not in self.listeners(), f"web's port for {name} to go")
+        wait_for(lambda: not self.reaches(name), f"{name} not to be reached from {self.agent.datacenter}")
+
+    def set_protocol(self, name, protocol):
+        self.agent.config_entry({"Kind": "service-defaults", "Name": name, "Protocol": protocol})
 
     def state(self):
         answer = self.agent.api("GET", f"/v1/peering/{self.peer}", ok=False)
@@ -99,6 +146,9 @@ class Side:
 
     def intend(self, name, action="allow"):
         intend(self.agent, name, "web", self.peer, action)
+
+    def root(self):
+        return self.agent.get("/v1/connect/ca/roots")["Roots"][0]["RootCert"].strip()
 
 
 class Pair:
