@@ -44,9 +44,11 @@ struct agent {
     int exit_code;
 };
 
+/* `what` "" where the message speaks for itself. */
 static void fail(struct agent *agent, const char *what, const struct error *error)
 {
-    fprintf(stderr, "==> Pons agent cannot start: %s: %s\n", what, error->message);
+    fprintf(stderr, "==> Pons agent cannot start: %s%s%s\n", what, *what != '\0' ? ": " : "",
+            error->message);
     agent->exit_code = 1;
     loop_stop(agent->loop);
 }
@@ -116,8 +118,9 @@ static void reload_done(void *arg, const struct error *error)
         enum log_level level;
         if (log_level_parse(reload->config->values->log_level, &level))
             log_configure(level, reload->config->values->log_json, agent->log_file);
-        log_info("agent", "definitions are in force: services=%zu checks=%zu",
-                 reload->files.service_count, reload->files.check_count);
+        if (reload->config != agent->config)
+            log_info("agent", "definitions are in force: services=%zu checks=%zu",
+                     reload->files.service_count, reload->files.check_count);
     }
     if (reload->done != NULL)
         reload->done(reload->arg, error);
@@ -510,7 +513,7 @@ int agent_run(const struct agent_sources *sources)
     if (start(&agent, &error)) {
         loop_run(agent.loop);
     } else {
-        fail(&agent, "state", &error);
+        fail(&agent, "", &error);
     }
     stop(&agent);
     return agent.exit_code;

@@ -16,6 +16,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 enum codec_empty { CODEC_OMIT, CODEC_SHOW, CODEC_NIL };
 enum codec_format {
@@ -31,15 +32,16 @@ enum codec_format {
 struct codec_message;
 
 struct codec_field {
-    const char *name;            /* as written: "ServiceID" */
-    const char *snake;           /* also taken: "service_id" */
-    const char *const *aliases;  /* NULL-terminated, or NULL */
-    unsigned index;              /* into descriptor->fields */
+    const char *name;           /* as written: "ServiceID" */
+    const char *snake;          /* also taken: "service_id" */
+    const char *const *aliases; /* NULL-terminated, or NULL */
+    unsigned index;             /* into descriptor->fields */
     enum codec_empty empty;
     enum codec_format format;
     bool inlined;
-    bool map;                          /* entries are written as an object */
-    const struct codec_message *message; /* of a message field; of the value, in a map of messages */
+    bool map; /* entries are written as an object */
+    const struct codec_message
+        *message; /* of a message field; of the value, in a map of messages */
 };
 
 struct codec_message {
@@ -56,9 +58,10 @@ void codec_write_fields(struct buffer *output, const struct codec_message *type,
                         const void *message);
 
 enum codec_read_flags {
-    CODEC_HCL = 1,            /* blocks are lists: take a list of one for a message, merge for a map */
+    CODEC_HCL = 1, /* blocks are lists: take a list of one for a message, merge for a map */
     CODEC_IGNORE_UNKNOWN = 2, /* skip unknown keys; else they are refused by name */
-    CODEC_WEAK = 4,           /* "8080" for a number, "true" for a boolean, 1 for a string, one value for a list */
+    CODEC_WEAK =
+        4, /* "8080" for a number, "true" for a boolean, 1 for a string, one value for a list */
 };
 
 /* Reads a JSON value into a new message in `arena`. Keys match without regard to case. On failure
@@ -66,3 +69,7 @@ enum codec_read_flags {
  * `Port: expected a number, got a string`. Integers out of range are refused. null is "unset". */
 void *codec_read(const struct codec_message *type, const json_t *value, unsigned flags,
                  struct arena *arena, struct error *error);
+/* The same, but reading goes on behind a wrong key: `errors` gets a line for each. NULL if there
+ * was one. */
+void *codec_read_all(const struct codec_message *type, const json_t *value, unsigned flags,
+                     struct arena *arena, struct text_list *errors);

@@ -22,6 +22,7 @@ struct reader {
     unsigned flags;
     struct arena *arena;
     struct error *error;
+    struct text_list *errors; /* NULL: the first ends it; else each is added, and reading goes on */
 };
 
 static bool read_into(struct reader *reader, const struct codec_message *type, void *message,
@@ -57,6 +58,8 @@ static bool fail(struct reader *reader, const struct place *place, const char *f
     buffer_vprintf(&text, format, args);
     va_end(args);
     error_set(reader->error, ERR_INVALID, "%s", buffer_text(&text));
+    if (reader->errors != NULL)
+        text_list_add(reader->errors, buffer_text(&text));
     buffer_free(&text);
     return false;
 }
@@ -499,6 +502,7 @@ static bool read_into(struct reader *reader, const struct codec_message *type, v
 {
     const char *key;
     json_t *value;
+    bool ok = true;
     json_object_foreach((json_t *)object, key, value)
     {
         const struct codec_message *owner = type;
@@ -509,13 +513,14 @@ static bool read_into(struct reader *reader, const struct codec_message *type, v
         if (field == NULL) {
             bool skip = (reader->flags & CODEC_IGNORE_UNKNOWN) != 0 ||
                         (place == NULL && is_shown_only(key));
-            if (!skip)
-                return unknown_key(reader, type, place, key);
-        } else if (!read_field(reader, owner, field, value, target, place)) {
-            return false;
+            ok = (skip || unknown_key(reader, type, place, key)) && ok;
+        } else {
+            ok = read_field(reader, owner, field, value, target, place) && ok;
         }
+        if (!ok && reader->errors == NULL)
+            return false;
     }
-    return true;
+    return ok;
 }
 
 static void *read_message(struct reader *reader, const struct codec_message *type,
@@ -548,6 +553,13 @@ static void *read_message(struct reader *reader, const struct codec_message *typ
 void *codec_read(const struct codec_message *type, const json_t *value, unsigned flags,
                  struct arena *arena, struct error *error)
 {
-    struct reader reader = {flags, arena, error};
+    struct reader reader = {flags, arena, error, NULL};
+    return read_message(&reader, type, value, NULL);
+}
+
+void *codec_read_all(const struct codec_message *type, const json_t *value, unsigned flags,
+                     struct arena *arena, struct text_list *errors)
+{
+    struct reader reader = {flags, arena, NULL, errors};
     return read_message(&reader, type, value, NULL);
 }
