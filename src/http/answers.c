@@ -35,7 +35,8 @@ void answers_free(struct answers *answers)
     free(answers);
 }
 
-/* Parameters that change how a request is answered, but not the body. */
+/* Parameters that change how a request is answered, but not the body. Those that say who asks are
+ * not among them. */
 static bool is_about_delivery(const char *name)
 {
     static const char *const names[] = {"index", "wait",   "stale", "consistent",

@@ -54,8 +54,11 @@ static bool is_wanted(const struct api_request *request, const struct catalog_in
 static bool read_passing(const struct api_request *request, struct reply *reply, bool *ret_passing)
 {
     const char *text = http_query(request->http, "passing", 0);
-    *ret_passing = text != NULL;
-    if (text_empty(text) || strcmp(text, "1") == 0 || strcasecmp(text, "true") == 0)
+    *ret_passing = false;
+    if (text == NULL)
+        return true;
+    *ret_passing = true;
+    if (*text == '\0' || strcmp(text, "1") == 0 || strcasecmp(text, "true") == 0)
         return true;
     *ret_passing = false;
     if (strcmp(text, "0") == 0 || strcasecmp(text, "false") == 0)

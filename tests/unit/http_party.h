@@ -130,13 +130,14 @@ static const struct api_agent party_agent_class = {
 
 /* ---- the servers ---- */
 
-static inline struct party *party_new(bool connect)
+/* `leaf_ttl_ns` 0: Consul's. */
+static inline struct party *party_new(bool connect, int64_t leaf_ttl_ns)
 {
     struct party *party = mem_zalloc(sizeof *party);
     party->fixture = fixture_new();
     party->agent.loop = party->fixture->loop;
     if (connect) {
-        const struct authority_config config = {.datacenter = "dc1"};
+        const struct authority_config config = {.datacenter = "dc1", .leaf_ttl_ns = leaf_ttl_ns};
         party->fixture->done = false;
         party->authority =
             authority_new(party->fixture->store, &config, fixture_ready, party->fixture);

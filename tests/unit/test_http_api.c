@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/duration.h"
 #include "http_party.h"
 
 #define WEB                                                                                      \
@@ -20,7 +21,7 @@
 
 static int set_up(void **state)
 {
-    *state = party_new(true);
+    *state = party_new(true, 0);
     return 0;
 }
 
@@ -636,6 +637,25 @@ static void roots_and_leaves_are_given(void **state)
                  "\"State\":{\"foo\":\"bar\"}");
 }
 
+static void a_leaf_is_renewed_for_those_who_wait(void **state)
+{
+    (void)state;
+    /* Two seconds are left of it, since it is valid from a minute ago. */
+    struct party *party = party_new(true, 62 * DURATION_SECOND);
+    struct answer *first = party_ask(party, "GET", "/v1/agent/connect/ca/leaf/web", NULL);
+    uint64_t index = strtoull(answer_header(first, "X-Consul-Index"), NULL, 10);
+    char path[96];
+    snprintf(path, sizeof path, "/v1/agent/connect/ca/leaf/web?index=%llu",
+             (unsigned long long)index);
+    struct answer *second = party_ask(party, "GET", path, NULL);
+    assert_int_equal(second->status, 200);
+    assert_true(strtoull(answer_header(second, "X-Consul-Index"), NULL, 10) > index);
+    assert_string_not_equal(first->body, second->body);
+    answer_free(first);
+    answer_free(second);
+    party_free(party);
+}
+
 static void applications_ask_whether_a_caller_may(void **state)
 {
     struct party *party = *state;
@@ -658,7 +678,7 @@ static void applications_ask_whether_a_caller_may(void **state)
 static void what_is_off_says_so(void **state)
 {
     (void)state;
-    struct party *party = party_new(false);
+    struct party *party = party_new(false, 0);
     party_expect(party, "GET", "/v1/agent/connect/ca/roots", NULL, 500,
                  "Connect must be enabled in order to use this endpoint");
     party_expect(party, "GET", "/v1/peerings", NULL, 500,
@@ -693,6 +713,7 @@ int main(void)
         TEST(exports_are_listed_by_service),
         TEST(intentions_are_edited_one_by_one),
         TEST(roots_and_leaves_are_given),
+        cmocka_unit_test(a_leaf_is_renewed_for_those_who_wait),
         TEST(applications_ask_whether_a_caller_may),
         cmocka_unit_test(what_is_off_says_so),
     };
