@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/duration.h"
 #include "base/file.h"
+#include "mesh/opaque.h"
 #include "proto/codec_tables.h"
 #include "text/hcl.h"
 #include "text/json.h"
@@ -119,16 +121,15 @@ static void take_config_entries(struct loading *loading, json_t *object)
 /* Checks one source by itself, so that an error names its file, and lays it over the rest. */
 static void merge_source(struct loading *loading, json_t *object, const char *name)
 {
-    struct error error;
+    struct text_list wrong = {0};
     take_config_entries(loading, object);
     unwrap_blocks(object, &pb__agent_config__codec);
-    if (codec_read(&pb__agent_config__codec, object, CODEC_HCL | CODEC_WEAK, loading->arena,
-                   &error) == NULL) {
-        error_prefix(&error, "%s: ", name);
-        add_error(loading, error.message);
-        return;
-    }
-    merge(loading->merged, object);
+    if (codec_read_all(&pb__agent_config__codec, object, CODEC_HCL | CODEC_WEAK, loading->arena,
+                       &wrong) != NULL)
+        merge(loading->merged, object);
+    for (size_t i = 0; i < wrong.count; i++)
+        add_error(loading, arena_printf(loading->arena, "%s: %s", name, wrong.items[i]));
+    text_list_free(&wrong);
 }
 
 /* ---- files ---- */
@@ -255,6 +256,17 @@ static const char *choose_advertise(struct loading *loading, const Pb__AgentConf
     return found != NULL ? found : "127.0.0.1";
 }
 
+/* A certificate is dated back a minute: one that lives no longer is over when it is made. */
+static void check_leaf_ttl(struct loading *loading, const Pb__AgentConnect *connect)
+{
+    struct opaque given = opaque_parse(connect->ca_config, NULL);
+    int64_t ttl;
+    if (opaque_get(&given, "leaf_cert_ttl") != NULL &&
+        (!opaque_duration(&given, "leaf_cert_ttl", &ttl) || ttl <= DURATION_MINUTE))
+        add_error(loading, "connect.ca_config.leaf_cert_ttl: must be a duration longer than 1m");
+    opaque_clear(&given);
+}
+
 static void check_values(struct loading *loading, const struct agent_config *config)
 {
     const Pb__AgentConfig *values = config->values;
@@ -279,6 +291,8 @@ static void check_values(struct loading *loading, const struct agent_config *con
                                         "connect.ca_provider: \"%s\" is not supported; only the "
                                         "built-in \"consul\" is",
                                         values->connect->ca_provider));
+    if (values->connect != NULL)
+        check_leaf_ttl(loading, values->connect);
     const char *policy = values->default_intention_policy;
     if (!text_empty(policy) && strcmp(policy, "allow") != 0 && strcmp(policy, "deny") != 0)
         add_error(loading, arena_printf(loading->arena,
