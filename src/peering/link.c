@@ -207,7 +207,11 @@ static void on_message(void *arg, struct grpc_call *call, const uint8_t *data, s
 {
     (void)call;
     struct link *link = arg;
+    const struct session_stats *stats = session_stats(link->session);
+    unsigned nacks = stats->nacks;
     session_receive(link->session, data, length, now(link));
+    if (stats->nacks != nacks)
+        log_warn(LOG, "peer %s refused a resource: %s", link->name, stats->last_nack);
     if (link->role == SESSION_DIALER && session_is_running(link->session))
         set_active(link);
     rearm(link);

@@ -144,6 +144,8 @@ void *resource_read(enum resource resource, const uint8_t *data, size_t length, 
                     struct error *error)
 {
     static const struct proto_limits limits = {STREAM_MESSAGE_BYTES_MAX, 2000000};
+    if (length == 0)
+        data = (const uint8_t *)""; /* an empty Any has no bytes to point to */
     void *payload = proto_unpack(classes[resource].payload, data, length, &limits, arena, error);
     if (payload == NULL || !check_payload(resource, payload, error))
         return NULL;

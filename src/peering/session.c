@@ -167,6 +167,7 @@ static void on_request(struct session *session, const Ps__Request *request,
         session->stats.last_ack_ns = time.realtime_ns;
         return;
     }
+    session->stats.nacks++;
     session->stats.last_nack_ns = time.realtime_ns;
     snprintf(session->stats.last_nack, sizeof session->stats.last_nack,
              "client peer was unable to apply resource: %s", request->error->message);

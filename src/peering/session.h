@@ -102,6 +102,7 @@ void session_terminate(struct session *session, struct session_time time);
 /* realtime_ns of the last event of each kind; 0: never. */
 struct session_stats {
     int64_t last_heartbeat_ns, last_receive_ns, last_send_ns, last_ack_ns, last_nack_ns;
+    unsigned nacks;
     char last_nack[256]; /* what the peer said */
 };
 const struct session_stats *session_stats(const struct session *session);

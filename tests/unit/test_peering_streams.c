@@ -14,6 +14,7 @@
 #include "ca/authority.h"
 #include "net/grpc.h"
 #include "peering/internal.h"
+#include "peering/token.h"
 #include "peering_support.h"
 
 struct cluster {
@@ -238,6 +239,20 @@ static struct pair *setup_active(void)
     return pair;
 }
 
+/* One transaction in either cluster's store. */
+static void commit_in(struct cluster *cluster, txn_fn *fn, void *arg)
+{
+    struct fixture of_cluster = {.loop = cluster->fixture->loop, .store = cluster->store};
+    fixture_commit(&of_cluster, fn, arg);
+    assert_string_equal(of_cluster.error.message, "");
+}
+
+static void put_in(struct cluster *cluster, enum table table, const void *message)
+{
+    struct fixture_put put = {table, message};
+    commit_in(cluster, fixture_put_message, &put);
+}
+
 /* Cluster A has web with a sidecar and a gateway, and exports it to B. */
 static void export_web(struct pair *pair)
 {
@@ -352,6 +367,39 @@ static void test_deleting_works_while_the_peer_is_away(void **state)
     wait_state(&pair->b, "a", PB__PEERING_STATE__UNDEFINED);
     wait_instances(&pair->b, "a", "web", "");
     start_server(&pair->a, 0);
+    teardown_pair(pair);
+}
+
+/* B reaches A only through its own gateway (here A's port itself, as a TCP pass-through is). */
+static void test_peering_through_the_mesh_gateways(void **state)
+{
+    (void)state;
+    struct pair *pair = setup_pair();
+    struct arena *arena = pair->fixture->arena;
+    Pb__MeshPeering peering = PB__MESH_PEERING__INIT;
+    peering.peer_through_mesh_gateways = true;
+    Pb__MeshEntry mesh = PB__MESH_ENTRY__INIT;
+    mesh.kind = mesh.name = "mesh";
+    mesh.peering = &peering;
+    put_in(&pair->b, TABLE_MESH, &mesh);
+    Pb__CheckServiceNode *gateway = make_instance(arena, "gw", "mesh-gateway", "gw");
+    gateway->service->kind = "mesh-gateway";
+    gateway->service->address = "127.0.0.1";
+    gateway->service->port = grpc_server_port(pair->a.server, 0);
+    commit_in(&pair->b, register_instance, gateway);
+    peerings_set_server_address(pair->a.peerings, "127.0.0.1:1"); /* not reachable */
+    generate(&pair->a, "b");
+    establish(&pair->b, "a", pair->a.token);
+    assert_string_equal(pair->b.error.message, "");
+    wait_state(&pair->b, "a", PB__PEERING_STATE__ACTIVE);
+    /* With the mode, the token of B names its gateways. */
+    generate(&pair->b, "c");
+    struct error error = {0};
+    Pb__PeeringToken *token = token_read(pair->b.token, arena, &error);
+    assert_string_equal(error.message, "");
+    char *address = mem_printf("127.0.0.1:%u", grpc_server_port(pair->a.server, 0));
+    assert_string_equal(token->server_addresses[0], address);
+    free(address);
     teardown_pair(pair);
 }
 
@@ -539,6 +587,7 @@ int main(void)
         cmocka_unit_test(test_deleting_at_the_acceptor_terminates_the_dialer),
         cmocka_unit_test(test_deleting_at_the_dialer_terminates_the_acceptor),
         cmocka_unit_test(test_deleting_works_while_the_peer_is_away),
+        cmocka_unit_test(test_peering_through_the_mesh_gateways),
         cmocka_unit_test(test_a_broken_stream_comes_back_with_the_full_state),
         cmocka_unit_test(test_a_token_works_once),
         cmocka_unit_test(test_a_bad_token_does_not_harm_what_works),
