@@ -30,6 +30,7 @@ static const char dev_defaults[] =
     "{\"server\":true,\"bind_addr\":\"127.0.0.1\",\"ports\":{\"grpc\":8502}}";
 
 struct loading {
+    const struct agent_sources *sources;
     struct arena *arena;
     struct text_list *warnings, *errors;
     json_t *merged;
@@ -247,7 +248,8 @@ static const char *choose_advertise(struct loading *loading, const Pb__AgentConf
                                address));
         return "127.0.0.1";
     }
-    if (strcmp(address, "0.0.0.0") != 0 && strcmp(address, "::") != 0)
+    if ((strcmp(address, "0.0.0.0") != 0 && strcmp(address, "::") != 0) ||
+        loading->sources->files_only)
         return address;
     const char *found = find_advertise(loading);
     if (found == NULL)
@@ -277,9 +279,10 @@ static void check_values(struct loading *loading, const struct agent_config *con
                                         values->datacenter));
     if (values->ports != NULL)
         check_ports(loading, values->ports);
-    if (!config->dev && values->server && text_empty(values->data_dir))
+    bool mode_known = !loading->sources->files_only && !config->dev;
+    if (mode_known && values->server && text_empty(values->data_dir))
         add_error(loading, "data_dir cannot be empty: a server keeps its state there (-data-dir)");
-    if (!config->dev && !values->server)
+    if (mode_known && !values->server)
         add_error(loading, "client agents are not supported by this version of Pons: start with "
                            "-dev or -server");
     if (values->acl != NULL && values->acl->enabled)
@@ -361,7 +364,7 @@ static void merge_text(struct loading *loading, const char *json)
 struct agent_config *agent_config_load(const struct agent_sources *sources,
                                        struct text_list *warnings, struct text_list *errors)
 {
-    struct loading loading = {arena_new(), warnings, errors, json_object(), json_array()};
+    struct loading loading = {sources, arena_new(), warnings, errors, json_object(), json_array()};
     struct agent_config *config = arena_alloc(loading.arena, sizeof *config);
     config->arena = loading.arena;
     config->dev = sources->dev;

@@ -23,7 +23,7 @@ int cli_validate(int argc, char **argv)
     struct cli cli;
     if (!cli_start(&cli, &usage, flags, argc, argv))
         return cli.exit_code;
-    struct agent_sources sources = {0};
+    struct agent_sources sources = {.files_only = true};
     struct text_list warnings = {0}, errors = {0};
     for (int i = 0; i < cli.argument_count; i++)
         text_list_add(&sources.paths, cli.arguments[i]);
