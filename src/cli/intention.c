@@ -286,6 +286,18 @@ static json_t *call_on_one(struct cli *cli, const char *method, const char *pair
     return answer;
 }
 
+/* The end of a command whose intention is not there: says which one. */
+static int end_absent(struct cli *cli, const char *then, int exit_code)
+{
+    FILE *output = exit_code == 0 ? stdout : stderr;
+    if (cli->argument_count == 2)
+        fprintf(output, "Intention not found with source \"%s\" and destination \"%s\"%s\n",
+                cli->arguments[0], cli->arguments[1], then);
+    else
+        fprintf(output, "Intention not found with id \"%s\"%s\n", cli->arguments[0], then);
+    return cli_end(cli, exit_code);
+}
+
 int cli_intention_check(int argc, char **argv)
 {
     static const struct cli_usage usage = {
@@ -320,7 +332,16 @@ int cli_intention_delete(int argc, char **argv)
     struct cli cli;
     if (!cli_start(&cli, &usage, NULL, argc, argv))
         return cli.exit_code;
-    json_t *answer = call_on_one(&cli, "DELETE", INTENTIONS "/exact");
+    /* The API deletes a pair that is not there without a word, as scripts rely on. */
+    bool by_pair = cli.argument_count == 2;
+    json_t *before = by_pair ? call_on_one(&cli, "GET", INTENTIONS "/exact") : NULL;
+    if (before == NULL && cli.error.code == ERR_NOT_FOUND)
+        return end_absent(&cli, ": nothing was deleted.", 0);
+    json_decref(before);
+    bool may_delete = before != NULL || !by_pair;
+    json_t *answer = may_delete ? call_on_one(&cli, "DELETE", INTENTIONS "/exact") : NULL;
+    if (answer == NULL && cli.error.code == ERR_NOT_FOUND)
+        return end_absent(&cli, ": nothing was deleted.", 1);
     if (answer == NULL)
         return cli_fail(&cli, "Error deleting the intention");
     json_decref(answer);
@@ -387,6 +408,8 @@ int cli_intention_get(int argc, char **argv)
     if (!cli_start(&cli, &usage, NULL, argc, argv))
         return cli.exit_code;
     json_t *intention = call_on_one(&cli, "GET", INTENTIONS "/exact");
+    if (intention == NULL && cli.error.code == ERR_NOT_FOUND)
+        return end_absent(&cli, "", 1);
     if (intention == NULL)
         return cli_fail(&cli, "Error reading the intention");
     print_intention(intention);

@@ -219,44 +219,64 @@ void api_intentions_match(struct api_request *request, struct view *view, struct
     arena_free(scratch);
 }
 
-/* Both names of ?source and ?destination; false after having refused. */
-static bool read_pair(struct api_request *request, struct reply *reply, struct tenancy *tenancy,
-                      const char **ret_source, const char **ret_destination)
+bool intention_read_pair(struct api_request *request, struct intention_pair *ret_pair,
+                         struct error *error)
 {
     const char *source = http_query(request->http, "source", 0);
     const char *destination = http_query(request->http, "destination", 0);
-    if (text_empty(source) || text_empty(destination)) {
-        reply_error(reply, 400, "required query parameter '%s' not set",
-                    text_empty(source) ? "source" : "destination");
-        return false;
+    if (text_empty(source) || text_empty(destination))
+        return error_set(error, ERR_INVALID, "required query parameter '%s' not set",
+                         text_empty(source) ? "source" : "destination");
+    if (text_starts(destination, "peer:"))
+        return error_set(error, ERR_INVALID,
+                         "destination \"%s\" is invalid: intentions of a peer's service are "
+                         "written at that peer",
+                         destination);
+    const char *peer = http_query(request->http, "source-peer", 0);
+    const char *slash = strchr(source, '/');
+    if (text_starts(source, "peer:")) {
+        const char *begin = source + strlen("peer:");
+        if (slash == NULL || slash == begin || slash[1] == '\0')
+            return error_set(error, ERR_INVALID,
+                             "source \"%s\" is invalid: write peer:<peer>/<service>", source);
+        peer = arena_strndup(request->arena, begin, (size_t)(slash - begin));
+        source = slash + 1;
     }
     struct tenancy of_source = request->tenancy;
-    *tenancy = request->tenancy;
-    *ret_source = intention_split_name(source, request->arena, &of_source);
-    *ret_destination = intention_split_name(destination, request->arena, tenancy);
+    struct intention_pair pair = {.peer = peer == NULL ? "" : peer, .tenancy = request->tenancy};
+    pair.source = intention_split_name(source, request->arena, &of_source);
+    pair.destination = intention_split_name(destination, request->arena, &pair.tenancy);
+    *ret_pair = pair;
     return true;
+}
+
+/* False after having refused. */
+static bool read_pair(struct api_request *request, struct reply *reply, struct intention_pair *pair)
+{
+    struct error error = {0};
+    bool fine = intention_read_pair(request, pair, &error);
+    if (!fine)
+        reply_error(reply, api_status_of(&error), "%s", error.message);
+    return fine;
 }
 
 void api_intentions_check(struct api_request *request, struct view *view, struct reply *reply)
 {
-    struct tenancy tenancy;
-    const char *source, *destination;
-    if (!read_pair(request, reply, &tenancy, &source, &destination))
+    struct intention_pair pair;
+    if (!read_pair(request, reply, &pair))
         return;
-    bool allowed = intention_allows(view, &tenancy, "", source, destination,
+    bool allowed = intention_allows(view, &pair.tenancy, pair.peer, pair.source, pair.destination,
                                     request->api->config.default_allow, request->arena, NULL);
     buffer_printf(reply->body, "{\"Allowed\":%s}", allowed ? "true" : "false");
 }
 
 void api_intentions_exact(struct api_request *request, struct view *view, struct reply *reply)
 {
-    struct tenancy tenancy;
-    const char *source, *destination;
-    if (!read_pair(request, reply, &tenancy, &source, &destination))
+    struct intention_pair pair;
+    if (!read_pair(request, reply, &pair))
         return;
     struct intention_place place;
-    if (intention_find_exact(view, &tenancy, http_query(request->http, "source-peer", 0), source,
-                             destination, &place))
+    if (intention_find_exact(view, &pair.tenancy, pair.peer, pair.source, pair.destination, &place))
         write_intention(reply->body, &place);
     else
         reply_error(reply, 404, "Intention not found");

@@ -21,3 +21,12 @@ bool intention_find_exact(struct view *view, const struct tenancy *tenancy, cons
                           struct intention_place *ret_place);
 /* The name behind "namespace/" and "partition/namespace/", which put themselves in `tenancy`. */
 const char *intention_split_name(const char *name, struct arena *arena, struct tenancy *tenancy);
+
+/* What ?source and ?destination name. */
+struct intention_pair {
+    const char *peer, *source, *destination; /* peer "" for a source of this cluster */
+    struct tenancy tenancy;                  /* the destination's */
+};
+/* A peer's source is written peer:<peer>/<name>, as Consul's clients do. */
+bool intention_read_pair(struct api_request *request, struct intention_pair *ret_pair,
+                         struct error *error);

@@ -70,26 +70,33 @@ static bool remove_source(struct txn *txn, struct edit *edit, const struct inten
     return store_entry(txn, entry, &edit->tenancy, arena, error);
 }
 
-/* In the place of `place`, or at the end if it is NULL. */
-static bool put_source(struct txn *txn, const struct edit *edit,
-                       const struct intention_place *place, struct arena *arena,
-                       struct error *error)
+/* The id and the times by which the legacy endpoints show it. */
+static void mark_source(const struct edit *edit, const struct intention_place *former)
 {
-    Pb__ServiceIntentionsEntry *entry = copy_entry(txn, edit, arena);
     Pb__SourceIntention *source = edit->source;
     int64_t now = clock_realtime_ns();
     source->legacy_id = (char *)edit->id;
     source->legacy_update_time = source->legacy_create_time = now;
-    if (place != NULL) {
-        const Pb__SourceIntention *before = place->entry->sources[place->source];
-        source->legacy_create_time = before->legacy_create_time;
-        source->legacy_id = before->legacy_id;
-        if (text_empty(before->legacy_id)) /* the entry was written as such, without times */
-            source->legacy_update_time = source->legacy_create_time = 0;
-        entry->sources[place->source] = source;
-    } else {
-        entry->sources[entry->n_sources++] = source;
-    }
+    if (former == NULL)
+        return;
+    const Pb__SourceIntention *before = former->entry->sources[former->source];
+    source->legacy_create_time = before->legacy_create_time;
+    source->legacy_id = before->legacy_id;
+    if (text_empty(before->legacy_id)) /* the entry was written as such, without times */
+        source->legacy_update_time = source->legacy_create_time = 0;
+}
+
+/* In the place of the former one, or at the end if there is none or it is of another entry. */
+static bool put_source(struct txn *txn, const struct edit *edit,
+                       const struct intention_place *former, struct arena *arena,
+                       struct error *error)
+{
+    Pb__ServiceIntentionsEntry *entry = copy_entry(txn, edit, arena);
+    mark_source(edit, former);
+    if (former != NULL && text_equal(former->entry->name, edit->destination))
+        entry->sources[former->source] = edit->source;
+    else
+        entry->sources[entry->n_sources++] = edit->source;
     return store_entry(txn, entry, &edit->tenancy, arena, error);
 }
 
@@ -104,17 +111,15 @@ static bool find_target(struct txn *txn, const struct edit *edit, struct intenti
                                 edit->destination, place);
 }
 
-/* By id: the names may have changed, and then it moves. */
+/* By id: the destination may have changed, and then it moves. */
 static bool replace_by_id(struct txn *txn, struct edit *edit, const struct intention_place *place,
                           struct arena *arena, struct error *error)
 {
-    const Pb__SourceIntention *before = place->entry->sources[place->source];
-    if (text_equal(place->entry->name, edit->destination) &&
-        text_equal(before->name, edit->source->name))
+    if (text_equal(place->entry->name, edit->destination))
         return put_source(txn, edit, place, arena, error);
     struct edit removal = *edit;
     return remove_source(txn, &removal, place, arena, error) &&
-           put_source(txn, edit, NULL, arena, error);
+           put_source(txn, edit, place, arena, error);
 }
 
 static bool apply_edit(struct txn *txn, void *arg, struct error *error)
@@ -143,7 +148,8 @@ static bool apply_edit(struct txn *txn, void *arg, struct error *error)
     }
     if (found)
         return remove_source(txn, edit, &place, request->arena, error);
-    return edit->how == DELETE_EXACT || error_set(error, ERR_NOT_FOUND, "Intention not found");
+    return edit->how == DELETE_EXACT ||
+           error_set(error, ERR_NOT_FOUND, "Cannot delete non-existent intention: '%s'", edit->id);
 }
 
 /* ---- bodies ---- */
@@ -172,7 +178,8 @@ static bool read_body(struct api_request *request, struct edit *edit)
     const char *destination = text_of(body, "DestinationName", arena);
     const char *namespace = text_of(body, "DestinationNS", arena);
     source->name = (char *)(*name == '\0' && edit->source != NULL ? edit->source->name : name);
-    source->peer = (char *)text_of(body, "SourcePeer", arena);
+    const char *peer = text_of(body, "SourcePeer", arena);
+    source->peer = (char *)(*peer == '\0' && edit->source != NULL ? edit->source->peer : peer);
     source->action = (char *)text_of(body, "Action", arena);
     source->type = (char *)text_of(body, "SourceType", arena);
     source->description = (char *)text_of(body, "Description", arena);
@@ -250,19 +257,17 @@ void api_intentions_delete(struct api_request *request)
 
 static bool take_pair(struct api_request *request, struct edit *edit)
 {
-    const char *source = http_query(request->http, "source", 0);
-    const char *destination = http_query(request->http, "destination", 0);
-    if (text_empty(source) || text_empty(destination)) {
-        api_answer_error(request, 400, "required query parameter '%s' not set",
-                         text_empty(source) ? "source" : "destination");
+    struct intention_pair pair;
+    struct error error = {0};
+    if (!intention_read_pair(request, &pair, &error)) {
+        api_finish(request, &error);
         return false;
     }
-    struct tenancy of_source = request->tenancy;
-    const char *peer = http_query(request->http, "source-peer", 0);
     edit->source = proto_new(request->arena, pb__source_intention);
-    edit->source->name = (char *)intention_split_name(source, request->arena, &of_source);
-    edit->source->peer = (char *)(peer == NULL ? "" : peer);
-    edit->destination = intention_split_name(destination, request->arena, &edit->tenancy);
+    edit->source->name = (char *)pair.source;
+    edit->source->peer = (char *)pair.peer;
+    edit->destination = pair.destination;
+    edit->tenancy = pair.tenancy;
     return true;
 }
 
