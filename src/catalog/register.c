@@ -71,8 +71,6 @@ bool catalog_put_node(struct txn *txn, const Pb__Node *node, struct error *error
     struct tenancy tenancy = catalog_node_tenancy(node);
     if (text_empty(node->node))
         return error_set(error, ERR_INVALID, "Must provide node and address");
-    if (text_empty(node->address) && text_empty(node->peer_name))
-        return error_set(error, ERR_INVALID, "Must provide node and address");
     if (!text_empty(node->id)) {
         if (!uuid_valid(node->id))
             return error_set(error, ERR_INVALID, "Bad node ID: \"%s\" is not a UUID", node->id);

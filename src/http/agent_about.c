@@ -1,6 +1,7 @@
 /* /v1/agent: what the agent says about itself and its cluster's members. */
 #include <inttypes.h>
 #include <malloc.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,7 +13,8 @@
 
 #define MEMBER_ALIVE 1
 #define MEMBER_FAILED 4
-#define SERF_PORT 8301 /* Consul's default: nothing listens there */
+#define SERF_PORT 8301 /* Consul's defaults: nothing listens there */
+#define SERF_WAN_PORT 8302
 
 /* ---- members ---- */
 
@@ -69,13 +71,15 @@ static void add_tags(struct api_request *request, struct view *view, const Pb__N
     add_tag(member, arena, "vsn_min", "2");
 }
 
-/* Skips what the filter refuses; the agent's own entry is asked for without one. */
+/* Skips what the filter refuses; the agent's own entry is asked for without one. Among datacenters
+ * (`wan`) a name says which is its own. */
 static bool write_member(struct api_request *request, struct view *view, struct buffer *body,
-                         const Pb__Node *node, int status)
+                         const Pb__Node *node, int status, bool wan)
 {
     struct arena *scratch = arena_new();
     Pb__Node *member = proto_new(scratch, pb__node);
-    member->node = node->node;
+    member->node = wan ? arena_printf(scratch, "%s.%s", node->node, request->api->config.datacenter)
+                       : node->node;
     member->address = node->address;
     add_tags(request, view, node, member, scratch);
     const void *parts[] = {member};
@@ -87,7 +91,7 @@ static bool write_member(struct api_request *request, struct view *view, struct 
         buffer_printf(body,
                       ",\"Port\":%d,\"Status\":%d,\"ProtocolMin\":1,\"ProtocolMax\":5,"
                       "\"ProtocolCur\":2,\"DelegateMin\":2,\"DelegateMax\":5,\"DelegateCur\":4}",
-                      SERF_PORT, status);
+                      wan ? SERF_WAN_PORT : SERF_PORT, status);
     }
     arena_free(scratch);
     return wanted;
@@ -115,12 +119,14 @@ void api_agent_members(struct api_request *request, struct view *view, struct re
     const struct record *const *nodes =
         view_list(view, TABLE_NODE, BY_TENANCY, key_all(&key, &tenancy), &count);
     buffer_free(&key);
+    const char *asked = http_query(request->http, "wan", 0);
+    bool wan = asked != NULL && strcmp(asked, "0") != 0 && strcmp(asked, "false") != 0;
     buffer_add_byte(reply->body, '[');
     for (size_t i = 0; i < count; i++) {
         const Pb__Node *node = nodes[i]->message;
         int status = member_status(view, node->node);
-        if (status != 0)
-            write_member(request, view, reply->body, node, status);
+        if (status != 0 && (!wan || server_of(view, node->node) != NULL))
+            write_member(request, view, reply->body, node, status, wan);
     }
     buffer_add_byte(reply->body, ']');
 }
@@ -147,7 +153,7 @@ void api_agent_self(struct api_request *request, struct view *view, struct reply
                                  "\"Adjustment\":0,\"Height\":1e-05},\"Member\":");
     struct buffer member = {0};
     if (node != NULL)
-        write_member(request, view, &member, node, MEMBER_ALIVE);
+        write_member(request, view, &member, node, MEMBER_ALIVE, false);
     buffer_add_text(reply->body, node == NULL ? "null" : buffer_text(&member));
     buffer_free(&member);
     buffer_add_byte(reply->body, '}');

@@ -203,8 +203,38 @@ void api_agent_leave(struct api_request *request)
     class->leave(agent);
 }
 
-/* Joining and forcing out are gossip's business; there is none. */
-void api_agent_nothing(struct api_request *request)
+/* The host of "host", "host:port" or "[host]:port" is `host`. */
+static bool is_host(const char *address, const char *host)
 {
-    api_finish(request, NULL);
+    if (*address == '[')
+        address++;
+    size_t length = strlen(host);
+    return strncmp(address, host, length) == 0 && strchr(":]", address[length]) != NULL;
+}
+
+/* There is no gossip: an agent is joined with itself and with nobody else. */
+void api_agent_join(struct api_request *request)
+{
+    if (is_host(request->argument, request->api->config.advertise_address))
+        api_finish(request, NULL);
+    else
+        api_answer_error(request, 500,
+                         "1 error occurred:\n\t* Failed to join %s: agents of Pons do not join "
+                         "each other; clusters are connected by peering\n\n",
+                         request->argument);
+}
+
+/* A node that is known stays what it is: only its own agent ends it. */
+void api_agent_force_leave(struct api_request *request)
+{
+    struct buffer key = {0};
+    struct view *view = view_new(request->api->config.store);
+    const struct tenancy tenancy = TENANCY_DEFAULT;
+    bool known = view_get(view, TABLE_NODE, key_node(&key, &tenancy, request->argument)) != NULL;
+    view_free(view);
+    buffer_free(&key);
+    if (known)
+        api_finish(request, NULL);
+    else
+        api_answer_error(request, 500, "agent: No node found with name '%s'", request->argument);
 }

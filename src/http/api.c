@@ -246,6 +246,11 @@ static const char *decode_path(const char *path, struct arena *arena)
 
 static void answer_unrouted(struct api_request *request, const char *method, const char *path)
 {
+    if (strcmp(path, "/") == 0) { /* where a browser, or a plain check of life, looks first */
+        answer_text(request, 200,
+                    "Pons agent: the HTTP API is at /v1/, a web interface there is not.\n");
+        return;
+    }
     struct buffer allow = {0};
     route_allow(path, &allow);
     if (allow.length == 0) {
@@ -324,6 +329,11 @@ void api_handle(void *arg, struct http_request *http)
 
 json_t *api_read_body(struct api_request *request)
 {
+    return api_read_body_as(request, "Request decode failed: ");
+}
+
+json_t *api_read_body_as(struct api_request *request, const char *prefix)
+{
     size_t length;
     const char *body = http_body(request->http, &length);
     if (length > BODY_BYTES_MAX) {
@@ -332,13 +342,13 @@ json_t *api_read_body(struct api_request *request)
         return NULL;
     }
     if (length == 0) {
-        api_answer_error(request, 400, "Request decode failed: EOF");
+        api_answer_error(request, 400, "%sEOF", prefix);
         return NULL;
     }
     struct error error = {0};
     json_t *value = json_parse(body, length, NULL, &error);
     if (value == NULL)
-        api_answer_error(request, 400, "Request decode failed: %s", error.message);
+        api_answer_error(request, 400, "%s%s", prefix, error.message);
     return value;
 }
 

@@ -148,6 +148,15 @@ void api_catalog_connect(struct api_request *request, struct view *view, struct 
     read_services(request, view, reply, SERVICE_BY_CONNECT);
 }
 
+/* Ingress and terminating gateways, which this would list, cannot be registered yet. */
+void api_catalog_gateway_services(struct api_request *request, struct view *view,
+                                  struct reply *reply)
+{
+    (void)request;
+    (void)view;
+    buffer_add_text(reply->body, "[]");
+}
+
 /* ---- one node ---- */
 
 static void write_node_services(struct api_request *request, struct view *view, struct buffer *body,

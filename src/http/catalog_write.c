@@ -74,6 +74,13 @@ static bool read_check(struct api_request *request, struct registration *registr
                                        "Request decode failed: Check: ", error);
     if (check != NULL)
         registration->checks[registration->check_count++] = check;
+    if (check != NULL && !text_empty(check->status) && !text_equal(check->status, "passing") &&
+        !text_equal(check->status, "warning") && !text_equal(check->status, "critical"))
+        return error_set(error, ERR_INVALID,
+                         "Status for checks must 'passing', 'warning', 'critical': check \"%s\" "
+                         "has \"%s\"",
+                         text_empty(check->check_id) ? check->name : check->check_id,
+                         check->status);
     return check != NULL;
 }
 

@@ -103,7 +103,7 @@ void api_config_put(struct api_request *request)
     struct change *change = arena_alloc(request->arena, sizeof *change);
     if (!api_read_cas(request, &change->cas))
         return;
-    json_t *body = api_read_body(request);
+    json_t *body = api_read_body_as(request, "Request decoding failed: ");
     if (body == NULL)
         return;
     struct error error = {0};
@@ -111,7 +111,7 @@ void api_config_put(struct api_request *request)
     json_decref(body);
     if (change->entry == NULL) {
         if (error.code == ERR_INVALID)
-            error_prefix(&error, "Request decode failed: ");
+            error_prefix(&error, "Request decoding failed: ");
         api_finish(request, &error);
         return;
     }

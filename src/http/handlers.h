@@ -5,7 +5,7 @@
 
 /* catalog.c */
 api_read_fn api_catalog_datacenters, api_catalog_nodes, api_catalog_services, api_catalog_service,
-    api_catalog_connect, api_catalog_node, api_catalog_node_services;
+    api_catalog_connect, api_catalog_node, api_catalog_node_services, api_catalog_gateway_services;
 /* catalog_write.c */
 api_write_fn api_catalog_register, api_catalog_deregister;
 
@@ -24,7 +24,7 @@ api_read_fn api_agent_self, api_agent_members, api_agent_metrics, api_agent_vers
 api_write_fn api_agent_register_service, api_agent_deregister_service,
     api_agent_service_maintenance, api_agent_register_check, api_agent_deregister_check,
     api_agent_pass_check, api_agent_warn_check, api_agent_fail_check, api_agent_update_check,
-    api_agent_maintenance, api_agent_reload, api_agent_leave, api_agent_nothing;
+    api_agent_maintenance, api_agent_reload, api_agent_leave, api_agent_join, api_agent_force_leave;
 
 /* config.c */
 api_read_fn api_config_get, api_config_exported;

@@ -127,6 +127,8 @@ void api_commit(struct api_request *request, txn_fn *fn);
 int api_status_of(const struct error *error);
 /* The body as JSON; NULL after having answered 400 or 413. A new reference. */
 json_t *api_read_body(struct api_request *request);
+/* The same where the refusal begins with other words. */
+json_t *api_read_body_as(struct api_request *request, const char *prefix);
 /* The body as a message in the arena; NULL after having answered. Unknown keys are skipped, as
  * Consul's clients expect. */
 void *api_read_message(struct api_request *request, const struct codec_message *type);

@@ -81,7 +81,8 @@ static void unknown_paths_and_methods_are_refused(void **state)
     struct party *party = *state;
     party_expect(party, "GET", "/v1/nope", NULL, 404,
                  "Invalid URL path: not a recognized HTTP API endpoint");
-    party_expect(party, "GET", "/", NULL, 404, "Invalid URL path");
+    party_expect(party, "GET", "/", NULL, 200, "/v1/");
+    party_expect(party, "GET", "/ui/", NULL, 404, "Invalid URL path");
     party_expect(party, "GET", "/v1/health/service/%zz", NULL, 400, "percent-encoding");
     struct answer *answer = party_ask(party, "POST", "/v1/catalog/nodes", NULL);
     assert_int_equal(answer->status, 405);
@@ -369,8 +370,12 @@ static void the_agent_is_asked(void **state)
     party_expect(party, "PUT", "/v1/agent/service/maintenance/web?enable=false", NULL, 200, NULL);
     assert_asked(party, "maintenance of web off: ");
     party_expect(party, "PUT", "/v1/agent/reload", NULL, 200, NULL);
-    party_expect(party, "PUT", "/v1/agent/join/10.0.0.1", NULL, 200, NULL);
-    party_expect(party, "PUT", "/v1/agent/force-leave/n9?prune=1", NULL, 200, NULL);
+    party_expect(party, "PUT", "/v1/agent/join/127.0.0.1:8301", NULL, 200, NULL);
+    party_expect(party, "PUT", "/v1/agent/join/127.0.0.10", NULL, 500, "Failed to join 127.0.0.10");
+    party_expect(party, "PUT", "/v1/agent/force-leave/n9?prune=1", NULL, 500,
+                 "agent: No node found with name 'n9'");
+    party_expect(party, "PUT", "/v1/agent/token/default", "{\"Token\":\"x\"}", 401,
+                 "ACL support disabled");
     party_expect(party, "PUT", "/v1/agent/leave", NULL, 200, NULL);
     assert_asked(party, "leave");
 }
@@ -516,7 +521,8 @@ static void entries_are_written_read_and_deleted(void **state)
     party_expect(party, "GET", "/v1/config/service-resolver", NULL, 200, "[]");
     party_expect(party, "GET", "/v1/config/service-defaults/web", NULL, 404,
                  "Config entry not found for \"service-defaults\" / \"web\"");
-    party_expect(party, "PUT", "/v1/config", "{\"Name\":\"web\"}", 400, "Request decode failed: ");
+    party_expect(party, "PUT", "/v1/config", "{\"Name\":\"web\"}", 400,
+                 "Request decoding failed: ");
     party_expect(party, "PUT", "/v1/config",
                  "{\"Kind\":\"service-defaults\",\"Name\":\"web\",\"Protcol\":\"http\"}", 400,
                  "Protcol");
@@ -592,6 +598,32 @@ static void intentions_are_edited_one_by_one(void **state)
     party_expect(party, "GET", "/v1/connect/intentions", NULL, 200, "\"DestinationName\":\"b\"");
     party_expect(party, "DELETE", "/v1/connect/intentions/exact?source=a&destination=b", NULL, 200,
                  "true");
+    assert_body(party, "/v1/connect/intentions", "[]");
+}
+
+/* `intention get peer:eu/fe bar` and its like ask this way. */
+static void intentions_of_peers_are_named_in_queries(void **state)
+{
+    struct party *party = *state;
+    const char *exact = "/v1/connect/intentions/exact?source=peer:eu/fe&destination=bar";
+    party_expect(party, "GET", exact, NULL, 404, "Intention not found");
+    party_expect(party, "PUT", exact, "{\"Action\":\"allow\"}", 200, "true");
+    party_expect(party, "GET", exact, NULL, 200, "\"SourcePeer\":\"eu\"");
+    party_expect(party, "GET",
+                 "/v1/connect/intentions/exact?source=peer:eu/default/fe&destination=bar", NULL,
+                 200, "\"SourceName\":\"fe\"");
+    party_expect(party, "GET", "/v1/connect/intentions/exact?source=fe&destination=bar", NULL, 404,
+                 "Intention not found");
+    party_expect(party, "PUT", exact, "{\"Action\":\"deny\"}", 200, "true");
+    party_expect(party, "GET", "/v1/connect/intentions/check?source=peer:eu/fe&destination=bar",
+                 NULL, 200, "{\"Allowed\":false}");
+    party_expect(party, "GET", "/v1/connect/intentions/check?source=peer:us/fe&destination=bar",
+                 NULL, 200, "{\"Allowed\":true}");
+    party_expect(party, "GET", "/v1/connect/intentions/exact?source=peer:eu&destination=bar", NULL,
+                 400, "write peer:<peer>/<service>");
+    party_expect(party, "GET", "/v1/connect/intentions/exact?source=a&destination=peer:eu/b", NULL,
+                 400, "written at that peer");
+    party_expect(party, "DELETE", exact, NULL, 200, "true");
     assert_body(party, "/v1/connect/intentions", "[]");
 }
 
@@ -712,6 +744,7 @@ int main(void)
         TEST(entries_are_written_read_and_deleted),
         TEST(exports_are_listed_by_service),
         TEST(intentions_are_edited_one_by_one),
+        TEST(intentions_of_peers_are_named_in_queries),
         TEST(roots_and_leaves_are_given),
         cmocka_unit_test(a_leaf_is_renewed_for_those_who_wait),
         TEST(applications_ask_whether_a_caller_may),
