@@ -314,7 +314,8 @@ static void on_node(void *arg, const struct error *error)
     agent->checks = checks_new(&checks);
     struct proxy_config proxy = {agent->store, agent->authority, agent->config->default_allow};
     agent->proxies = proxies_new(&proxy, agent->checks, agent->config->node_name);
-    if (values->peering != NULL && values->peering->enabled) {
+    bool connect = values->connect == NULL || values->connect->enabled;
+    if (connect && values->peering != NULL && values->peering->enabled) {
         struct peerings_config peerings = {
             .store = agent->store,
             .authority = agent->authority,
@@ -332,7 +333,7 @@ static void on_node(void *arg, const struct error *error)
     struct api_config api = {
         .loop = agent->loop,
         .store = agent->store,
-        .authority = agent->authority,
+        .authority = connect ? agent->authority : NULL,
         .peerings = agent->peerings,
         .datacenter = values->datacenter,
         .node_name = agent->config->node_name,

@@ -89,6 +89,16 @@ static bool check_proxy_mode(const char *mode, struct error *error)
            refuse(error, "invalid proxy mode: \"%s\": use direct or transparent", mode);
 }
 
+/* Sidecars take connections of the mesh alone, so there is nothing to be permissive with. */
+static bool check_mutual_tls(const char *mode, struct error *error)
+{
+    static const char *const modes[] = {"", "default", "strict", NULL};
+    if (strcmp(mode, "permissive") == 0)
+        return refuse(error, "MutualTLSMode \"permissive\" is not supported by this version of "
+                             "Pons: leave it out or use strict");
+    return one_of(mode, modes) || refuse(error, "Invalid MutualTLSMode: \"%s\": use strict", mode);
+}
+
 static bool check_protocol(char **protocol, struct arena *arena, struct error *error)
 {
     static const char *const protocols[] = {"", "tcp", "http", "http2", "grpc", NULL};
@@ -364,6 +374,7 @@ bool config_check_service_defaults(void *message, struct arena *arena, struct er
         return refuse(error, "MaxInboundConnections, LocalConnectTimeoutMs and "
                              "LocalRequestTimeoutMs must not be negative");
     return check_protocol(&entry->protocol, arena, error) && check_proxy_mode(entry->mode, error) &&
+           check_mutual_tls(entry->mutual_tls_mode, error) &&
            check_gateway_mode(entry->mesh_gateway, error) && check_expose(entry->expose, error) &&
            check_upstreams(entry->upstream_config, arena, error);
 }
@@ -395,8 +406,10 @@ bool config_check_proxy_defaults(void *message, struct arena *arena, struct erro
         return false;
     if (strcmp(entry->name, "global") != 0)
         return refuse(error, "invalid name (\"%s\"), only \"global\" is supported", entry->name);
-    return check_proxy_mode(entry->mode, error) && check_gateway_mode(entry->mesh_gateway, error) &&
-           check_expose(entry->expose, error) && check_access_logs(entry->access_logs, error);
+    return check_proxy_mode(entry->mode, error) &&
+           check_mutual_tls(entry->mutual_tls_mode, error) &&
+           check_gateway_mode(entry->mesh_gateway, error) && check_expose(entry->expose, error) &&
+           check_access_logs(entry->access_logs, error);
 }
 
 /* ---- mesh ---- */
