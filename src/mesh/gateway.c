@@ -232,5 +232,6 @@ bool gather_mesh_gateway(struct gather *gather, struct error *error)
                          gather->snapshot->proxy_id);
     gather_services(gather);
     gather_imports(gather);
+    gather_controls(gather);
     return true;
 }

@@ -20,5 +20,6 @@ struct endpoint_list gather_endpoints(struct gather *gather,
 /* Metadata that the exporter put on its instances, or NULL (they all carry the same). */
 const Pb__PeeringServiceMeta *gather_peer_meta(const struct catalog_instances *instances);
 
+void gather_controls(struct gather *gather);
 bool gather_sidecar(struct gather *gather, struct error *error);
 bool gather_mesh_gateway(struct gather *gather, struct error *error);

@@ -87,6 +87,13 @@ struct gateway_import {
     struct endpoint_list endpoints;
 };
 
+/* Servers that take a peering's stream, reached through this gateway by their name in SNI. */
+struct gateway_control {
+    const char *server_name; /* also the cluster's name */
+    bool own;                /* this cluster's, not a peer's */
+    struct endpoint_list endpoints;
+};
+
 struct gateway_listener {
     const char *name, *address;
     uint16_t port;
@@ -123,6 +130,9 @@ struct proxy_snapshot {
     const struct gateway_service *services;
     size_t import_count;
     const struct gateway_import *imports;
+    /* Own first, then by name; none unless peerings go through gateways. */
+    size_t control_count;
+    const struct gateway_control *controls;
 };
 
 void proxy_snapshot_free(struct proxy_snapshot *snapshot); /* NULL is fine */

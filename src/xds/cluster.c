@@ -249,6 +249,15 @@ void xds_gateway_clusters(struct xds_build *build)
     const struct proxy_snapshot *snapshot = build->snapshot;
     for (size_t i = 0; i < snapshot->service_count; i++)
         add_gateway_service(build, &snapshot->services[i]);
+    for (size_t i = 0; i < snapshot->control_count; i++) {
+        const struct gateway_control *control = &snapshot->controls[i];
+        Envoy__Cluster *cluster =
+            cluster_new(build, control->server_name, build->options.connect_timeout_ms);
+        cluster->outlier_detection = proto_new(build->arena, envoy__outlier_detection);
+        if (!control->own)
+            cluster->upstream_connection_options = keepalive(build);
+        add_cluster(build, cluster, &control->endpoints);
+    }
     for (size_t i = 0; i < snapshot->import_count; i++) {
         Envoy__Cluster *cluster =
             cluster_new(build, snapshot->imports[i].sni, build->options.connect_timeout_ms);

@@ -1,5 +1,6 @@
 /* A mesh gateway's listeners: one an address, alike but for their names. By SNI, in this order:
- * services exported to peers, then whatever names a cluster (local services and imported ones). */
+ * services exported to peers, the servers of peerings that go through gateways, then whatever names
+ * a cluster (local services and imported ones). */
 #include "base/text.h"
 #include "google/protobuf/any.pb-c.h"
 #include "xds/build.h"
@@ -67,6 +68,26 @@ static Envoy__FilterChain *exported_chain(struct xds_build *build,
     return chain;
 }
 
+/* Passes a peering's stream through, encrypted from server to server. */
+static Envoy__FilterChain *control_chain(struct xds_build *build, const char *listener,
+                                         const struct gateway_control *control)
+{
+    struct arena *arena = build->arena;
+    char *stat_prefix =
+        control->own
+            ? arena_printf(arena, "mesh_gateway_local_peering_server.%s.%s", listener,
+                           build->snapshot->datacenter)
+            : arena_printf(arena, "mesh_gateway_remote_peering_servers.%s", control->server_name);
+    Envoy__Filter **filters = proto_array(arena, 1);
+    filters[0] = xds_tcp_proxy(build, stat_prefix, control->server_name);
+    Envoy__FilterChain *chain = xds_filter_chain(arena, filters, 1);
+    chain->filter_chain_match = proto_new(arena, envoy__filter_chain_match);
+    chain->filter_chain_match->n_server_names = 1;
+    chain->filter_chain_match->server_names = proto_array(arena, 1);
+    chain->filter_chain_match->server_names[0] = xds_text(control->server_name);
+    return chain;
+}
+
 /* Passes TLS through to the cluster that the SNI names. */
 static Envoy__FilterChain *catch_all_chain(struct xds_build *build, const char *listener)
 {
@@ -128,9 +149,13 @@ void xds_gateway_listeners(struct xds_build *build)
         const struct gateway_listener *bind = &snapshot->listeners[i];
         Envoy__Listener *listener = xds_listener(build, bind->name, bind->address, bind->port);
         set_tls_inspector(build->arena, listener);
-        listener->filter_chains = proto_array(build->arena, exported.count + 1);
+        listener->filter_chains =
+            proto_array(build->arena, exported.count + snapshot->control_count + 1);
         for (size_t j = 0; j < exported.count; j++)
             listener->filter_chains[listener->n_filter_chains++] = exported.chains[j];
+        for (size_t j = 0; j < snapshot->control_count; j++)
+            listener->filter_chains[listener->n_filter_chains++] =
+                control_chain(build, bind->name, &snapshot->controls[j]);
         listener->filter_chains[listener->n_filter_chains++] = catch_all_chain(build, bind->name);
         xds_add(build, XDS_LISTENER, listener->name, listener, exported.routes);
     }
