@@ -322,10 +322,36 @@ static char *with_newline(const char *pem, struct arena *arena)
     return text_ends(pem, "\n") ? arena_strdup(arena, pem) : arena_printf(arena, "%s\n", pem);
 }
 
+/* A trust domain is a name to which proxies attach roots. Who could claim this cluster's, or that
+ * of another peer, could make certificates that pass for theirs. */
+static bool check_trust_domain(struct txn *txn, const struct import_scope *scope,
+                               const char *trust_domain, struct error *error)
+{
+    if (text_equal_nocase(trust_domain, scope->own_trust_domain))
+        return error_set(error, ERR_INVALID, "trust domain %s is this cluster's own", trust_domain);
+    struct tenancy local = {.partition = scope->partition};
+    struct buffer value = {0};
+    size_t count;
+    const struct record *const *bundles =
+        view_list(txn_view(txn), TABLE_TRUST_BUNDLE, BY_TENANCY, key_all(&value, &local), &count);
+    buffer_free(&value);
+    for (size_t i = 0; i < count; i++) {
+        const Pb__PeeringTrustBundle *other = bundles[i]->message;
+        if (!text_equal_nocase(other->peer_name, scope->peer_name) &&
+            text_equal_nocase(other->trust_domain, trust_domain))
+            return error_set(error, ERR_INVALID,
+                             "trust domain %s is that of peering %s; one cluster can be peered "
+                             "under one name only: delete one of the two peerings",
+                             trust_domain, other->peer_name);
+    }
+    return true;
+}
+
 bool import_roots(struct txn *txn, const struct import_scope *scope,
                   const Pb__PeeringTrustBundle *sent, struct error *error)
 {
-    if (!import_is_open(txn, scope, error))
+    if (!import_is_open(txn, scope, error) ||
+        !check_trust_domain(txn, scope, sent->trust_domain, error))
         return false;
     const struct record *record = peering_find_by_id(txn_view(txn), scope->peering_id);
     Pb__Peering peering = *(const Pb__Peering *)record->message;

@@ -12,6 +12,7 @@
 /* Whose import it is. Borrowed strings. */
 struct import_scope {
     const char *peering_id, *peer_name, *partition;
+    const char *own_trust_domain; /* this cluster's */
 };
 struct tenancy import_tenancy(const struct import_scope *scope);
 /* False once the peering is gone, or on its way out. */

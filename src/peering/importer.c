@@ -43,7 +43,7 @@ struct importer {
     struct store *store;
     importer_done_fn *done;
     void *arg;
-    char *peering_id, *peer_name, *partition;
+    char *peering_id, *peer_name, *partition, *own_trust_domain;
     struct queue *queues;
     struct list ready; /* queues that wait for their turn */
     size_t running, pending;
@@ -54,11 +54,12 @@ struct importer {
 
 static struct import_scope scope_of(const struct importer *importer)
 {
-    return (struct import_scope){importer->peering_id, importer->peer_name, importer->partition};
+    return (struct import_scope){importer->peering_id, importer->peer_name, importer->partition,
+                                 importer->own_trust_domain};
 }
 
 struct importer *importer_new(struct store *store, const Pb__Peering *peering,
-                              importer_done_fn *done, void *arg)
+                              const char *own_trust_domain, importer_done_fn *done, void *arg)
 {
     struct importer *importer = mem_zalloc(sizeof *importer);
     importer->store = store;
@@ -67,6 +68,7 @@ struct importer *importer_new(struct store *store, const Pb__Peering *peering,
     importer->peering_id = mem_strdup(peering->id);
     importer->peer_name = mem_strdup(peering->name);
     importer->partition = mem_strdup(peering->partition);
+    importer->own_trust_domain = mem_strdup(own_trust_domain);
     list_init(&importer->ready);
     return importer;
 }
@@ -370,5 +372,6 @@ void importer_free(struct importer *importer)
     free(importer->peering_id);
     free(importer->peer_name);
     free(importer->partition);
+    free(importer->own_trust_domain);
     free(importer);
 }

@@ -17,7 +17,7 @@ typedef void importer_done_fn(void *arg, struct session_response *response,
                               const struct error *error);
 
 struct importer *importer_new(struct store *store, const Pb__Peering *peering,
-                              importer_done_fn *done, void *arg);
+                              const char *own_trust_domain, importer_done_fn *done, void *arg);
 /* Takes the response. */
 void importer_submit(struct importer *importer, struct session_response *response);
 /* Bytes of messages that are not yet written: what bounds the memory that a peer can take. */

@@ -198,7 +198,8 @@ static void attach(struct link *link, const Pb__Peering *peering)
     free(link->name);
     link->name = mem_strdup(peering->name);
     link->exporter = exporter_new(&config, &exporter_handler, link);
-    link->importer = importer_new(peerings->store, peering, on_imported, link);
+    link->importer =
+        importer_new(peerings->store, peering, config.scope.trust_domain, on_imported, link);
 }
 
 /* ---- the call's side ---- */

@@ -1,9 +1,11 @@
 #include "peering/resource.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
+#include "ca/certificate.h"
 #include "proto/proto.h"
 
 #define TYPE_PREFIX "type.googleapis.com/hashicorp.consul.internal."
@@ -62,6 +64,25 @@ static bool check_connect(const Pb__NodeService *service, struct error *error)
     return true;
 }
 
+static bool is_16_bit(int32_t number)
+{
+    return number >= 0 && number <= 65535;
+}
+
+static bool check_numbers(const Pb__NodeService *service, struct error *error)
+{
+    bool good = is_16_bit(service->port);
+    if (service->weights != NULL)
+        good = good && is_16_bit(service->weights->passing) && is_16_bit(service->weights->warning);
+    for (size_t i = 0; i < service->n_tagged_addresses; i++) {
+        const Pb__ServiceAddress *address = service->tagged_addresses[i]->value;
+        good = good && (address == NULL || is_16_bit(address->port));
+    }
+    return good || error_set(error, ERR_INVALID,
+                             "service %s has a port or weight that is not between 0 and 65535",
+                             service->id);
+}
+
 static bool check_instance(const Pb__CheckServiceNode *instance, struct error *error)
 {
     if (instance->node == NULL || instance->service == NULL)
@@ -73,8 +94,8 @@ static bool check_instance(const Pb__CheckServiceNode *instance, struct error *e
         return error_set(error, ERR_INVALID,
                          "an instance on node %s has an empty service ID or name",
                          instance->node->node);
-    if (service->port < 0 || service->port > 65535)
-        return error_set(error, ERR_INVALID, "service %s has port %d", service->id, service->port);
+    if (!check_numbers(service, error))
+        return false;
     for (size_t i = 0; i < instance->n_checks; i++) {
         if (text_empty(instance->checks[i]->check_id))
             return error_set(error, ERR_INVALID, "service %s has a check with an empty ID",
@@ -92,10 +113,47 @@ static bool check_services(const Ps__ExportedService *payload, struct error *err
     return true;
 }
 
+static bool is_made_of(const char *text, const char *more)
+{
+    for (; *text != '\0'; text++) {
+        if (!isalnum((unsigned char)*text) && strchr(more, *text) == NULL)
+            return false;
+    }
+    return true;
+}
+
+/* One certificate of an authority: what a proxy cannot load would take down the service for all
+ * peers. */
+static bool check_root(const char *pem, struct error *error)
+{
+    static const char begin[] = "-----BEGIN";
+    struct certificate_info info;
+    struct error cause = {0};
+    const char *first = strstr(pem, begin);
+    if (first != NULL && strstr(first + 1, begin) != NULL)
+        return error_set(error, ERR_INVALID, "a root of the trust bundle holds more than one PEM");
+    if (!certificate_read(pem, &info, &cause))
+        return error_set(error, ERR_INVALID, "a root of the trust bundle is no certificate: %s",
+                         cause.message);
+    bool is_ca = info.is_ca;
+    certificate_info_clear(&info);
+    return is_ca ||
+           error_set(error, ERR_INVALID, "a root of the trust bundle is not an authority's");
+}
+
+/* The names end up in patterns that proxies match certificates with. */
 static bool check_roots(const Pb__PeeringTrustBundle *bundle, struct error *error)
 {
     if (text_empty(bundle->trust_domain))
         return error_set(error, ERR_INVALID, "the trust bundle has no trust domain");
+    if (!is_made_of(bundle->trust_domain, ".-") || !is_made_of(bundle->exported_partition, "-_"))
+        return error_set(error, ERR_INVALID,
+                         "the trust domain or partition of the trust bundle has characters that "
+                         "no such name has");
+    for (size_t i = 0; i < bundle->n_root_pems; i++) {
+        if (!check_root(bundle->root_pems[i], error))
+            return false;
+    }
     if (bundle->n_root_pems == 0)
         return error_set(error, ERR_INVALID, "the trust bundle has no root certificates");
     return true;

@@ -44,7 +44,8 @@ static struct answers *setup_import(void)
     peering.name = PEER;
     peering.state = PB__PEERING_STATE__PENDING;
     fixture_put(answers->fixture, TABLE_PEERING, &peering);
-    answers->importer = importer_new(answers->fixture->store, &peering, on_done, answers);
+    answers->importer =
+        importer_new(answers->fixture->store, &peering, "own.consul", on_done, answers);
     return answers;
 }
 
@@ -266,6 +267,29 @@ static void test_roots_go_to_the_bundle_and_to_the_record(void **state)
     teardown_import(answers);
 }
 
+/* Its roots would vouch for certificates in our name, or in another peer's. */
+static void test_a_peer_cannot_claim_anothers_trust_domain(void **state)
+{
+    (void)state;
+    struct answers *answers = setup_import();
+    char *pems[] = {"one\n"};
+    Pb__PeeringTrustBundle bundle = PB__PEERING_TRUST_BUNDLE__INIT;
+    bundle.trust_domain = "OTHER.consul";
+    bundle.peer_name = "cluster-03";
+    bundle.n_root_pems = 1;
+    bundle.root_pems = pems;
+    fixture_put(answers->fixture, TABLE_TRUST_BUNDLE, &bundle);
+    bundle.trust_domain = "other.consul";
+    submit(answers, RESOURCE_ROOTS, "roots", &bundle);
+    wait(answers);
+    assert_non_null(strstr(answers->error.message, "is that of peering cluster-03"));
+    bundle.trust_domain = "Own.consul";
+    submit(answers, RESOURCE_ROOTS, "roots", &bundle);
+    wait(answers);
+    assert_string_equal(answers->error.message, "trust domain Own.consul is this cluster's own");
+    teardown_import(answers);
+}
+
 static void test_addresses_cannot_turn_a_dialer_around(void **state)
 {
     (void)state;
@@ -369,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_changes_of_one_service_keep_their_order),
         cmocka_unit_test(test_a_large_service_takes_many_transactions),
         cmocka_unit_test(test_roots_go_to_the_bundle_and_to_the_record),
+        cmocka_unit_test(test_a_peer_cannot_claim_anothers_trust_domain),
         cmocka_unit_test(test_addresses_cannot_turn_a_dialer_around),
         cmocka_unit_test(test_what_the_catalog_refuses_is_answered),
         cmocka_unit_test(test_the_stream_may_end_in_the_middle),

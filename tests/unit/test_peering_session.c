@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 #include "base/ident.h"
 #include "base/text.h"
+#include "ca/certificate.h"
 #include "peering/session.h"
 #include "proto/proto.h"
 
@@ -342,6 +343,42 @@ static void test_poisonous_instances_are_refused(void **state)
     expect_instance_refused(&instance); /* no check ID */
 }
 
+static void test_trust_bundles_that_would_break_proxies_are_refused(void **state)
+{
+    (void)state;
+    Pb__PeeringTrustBundle bundle = PB__PEERING_TRUST_BUNDLE__INIT;
+    char *key = key_generate_pem();
+    struct certificate_root_spec spec = {.cluster_id = "d2c65ff3-631b-fa14-d970-3bd090918d0d",
+                                         .private_key_pem = key,
+                                         .serial = 7,
+                                         .now_ns = INT64_C(1795500000000000000)};
+    char *root = certificate_make_root(&spec, NULL);
+    char *twice = mem_printf("%s%s", root, root), *bad = "no certificate";
+    struct {
+        char *trust_domain, *pem;
+        bool good;
+    } cases[] = {{"td.consul", root, true},
+                 {".*", root, false}, /* it becomes part of a pattern */
+                 {"td.consul", twice, false},
+                 {"td.consul", bad, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fixture *sender = new_acceptor(), *f = new_acceptor();
+        bundle.trust_domain = cases[i].trust_domain;
+        bundle.n_root_pems = 1;
+        bundle.root_pems = &cases[i].pem;
+        session_publish(sender->session, RESOURCE_ROOTS, "roots", &bundle.base, sender->time);
+        session_receive(f->session, (uint8_t *)sender->sent[0].data, sender->sent[0].length,
+                        f->time);
+        assert_int_equal(f->received_count, cases[i].good);
+        assert_int_equal(f->sent_count, !cases[i].good);
+        free_fixture(sender);
+        free_fixture(f);
+    }
+    free(twice);
+    free(root);
+    free(key);
+}
+
 /* ---- what ends the stream ---- */
 
 static void test_the_first_message_must_be_open(void **state)
@@ -523,6 +560,7 @@ int main(void)
         cmocka_unit_test(test_what_cannot_be_written_is_refused_with_code_13),
         cmocka_unit_test(test_bad_responses_are_refused_in_consuls_words),
         cmocka_unit_test(test_poisonous_instances_are_refused),
+        cmocka_unit_test(test_trust_bundles_that_would_break_proxies_are_refused),
         cmocka_unit_test(test_the_first_message_must_be_open),
         cmocka_unit_test(test_a_refusal_waits_for_five_messages),
         cmocka_unit_test(test_little_is_kept_of_what_comes_before_acceptance),
