@@ -51,6 +51,20 @@ void api_peering_get_all(struct api_request *request, struct view *view, struct 
 
 /* ---- writing ---- */
 
+/* NULL after having answered. Other than elsewhere in the API, unknown keys are refused. */
+static void *read_body(struct api_request *request, const struct codec_message *type)
+{
+    json_t *value = api_read_body_as(request, "Body decoding failed: ");
+    if (value == NULL)
+        return NULL;
+    struct error error = {0};
+    void *message = codec_read(type, value, CODEC_WEAK, request->arena, &error);
+    json_decref(value);
+    if (message == NULL)
+        api_answer_error(request, 400, "Body decoding failed: %s", error.message);
+    return message;
+}
+
 static void token_done(void *arg, const struct error *error, const char *token)
 {
     struct api_request *request = arg;
@@ -69,7 +83,7 @@ static void token_done(void *arg, const struct error *error, const char *token)
 
 void api_peering_token(struct api_request *request)
 {
-    Pb__GenerateTokenRequest *body = api_read_message(request, &pb__generate_token_request__codec);
+    Pb__GenerateTokenRequest *body = read_body(request, &pb__generate_token_request__codec);
     if (body == NULL)
         return;
     if (text_empty(body->peer_name)) {
@@ -83,7 +97,7 @@ void api_peering_token(struct api_request *request)
 
 void api_peering_establish_link(struct api_request *request)
 {
-    Pb__EstablishRequest *body = api_read_message(request, &pb__establish_request__codec);
+    Pb__EstablishRequest *body = read_body(request, &pb__establish_request__codec);
     if (body == NULL)
         return;
     if (text_empty(body->peer_name)) {
