@@ -244,6 +244,16 @@ static void print_banner(const struct agent *agent)
     fflush(stdout);
 }
 
+/* What comes by the name that peers use, and through mesh gateways from outside, is for peers: it
+ * reaches the peering stream and nothing else. */
+static bool guard_peering_name(void *arg, const struct grpc_call *call, const char **ret_refusal)
+{
+    const struct agent *agent = arg;
+    *ret_refusal = "invalid permissions to the specified endpoint";
+    return strcmp(grpc_server_name(call), identity_peering_name(agent->identity)) != 0 ||
+           text_starts(grpc_path(call), "/hashicorp.consul.internal.peerstream.PeerStreamService/");
+}
+
 static bool open_ports(struct agent *agent)
 {
     struct text_list errors = {0};
@@ -251,6 +261,7 @@ static bool open_ports(struct agent *agent)
     agent->identity = identity_new(agent->authority, agent->config, &errors);
     agent->listeners.http = http_server_new(loop, &http_limits_default, api_handle, agent->api);
     agent->listeners.grpc = grpc_server_new(loop, GRPC_MESSAGE_MAX);
+    grpc_server_guard(agent->listeners.grpc, guard_peering_name, agent);
     agent->xds = xds_server_new(agent->listeners.grpc, &proxies_source, agent->proxies);
     if (agent->peerings != NULL)
         peerings_serve(agent->peerings, agent->listeners.grpc);

@@ -143,6 +143,11 @@ struct tls_context *identity_https(struct identity *identity)
     return identity->https.select;
 }
 
+const char *identity_peering_name(const struct identity *identity)
+{
+    return identity->peering_name;
+}
+
 struct tls_context *identity_grpc(struct identity *identity)
 {
     return identity->grpc.select;

@@ -17,3 +17,5 @@ struct identity *identity_new(struct authority *authority, const struct agent_co
 void identity_free(struct identity *identity);                 /* after the listeners */
 struct tls_context *identity_https(struct identity *identity); /* borrowed */
 struct tls_context *identity_grpc(struct identity *identity);
+/* The SNI by which peers ask for the server's own identity. */
+const char *identity_peering_name(const struct identity *identity);

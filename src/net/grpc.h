@@ -85,6 +85,10 @@ struct grpc_server *grpc_server_new(struct loop *loop, size_t max_message_bytes)
  * kept by reference. Other paths are answered UNIMPLEMENTED. */
 void grpc_server_method(struct grpc_server *server, const char *path, grpc_method_fn *method,
                         void *arg);
+/* Asked before the method of each call: false refuses it with PERMISSION_DENIED and these words. At
+ * most one. */
+typedef bool grpc_guard_fn(void *arg, const struct grpc_call *call, const char **ret_refusal);
+void grpc_server_guard(struct grpc_server *server, grpc_guard_fn *guard, void *arg);
 bool grpc_server_listen(struct grpc_server *server, const struct address *address,
                         struct tls_context *tls, struct error *error);
 uint16_t grpc_server_port(const struct grpc_server *server, size_t listener_index);

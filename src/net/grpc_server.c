@@ -29,6 +29,8 @@ struct grpc_server {
     struct listener **listeners;
     size_t listener_count;
     struct list connections;
+    grpc_guard_fn *guard; /* or NULL */
+    void *guard_arg;
 };
 
 struct grpc_server *grpc_server_new(struct loop *loop, size_t max_message_bytes)
@@ -47,6 +49,12 @@ void grpc_server_method(struct grpc_server *server, const char *path, grpc_metho
     method->fn = fn;
     method->arg = arg;
     HASH_ADD_KEYPTR(hh, server->methods, path, strlen(path), method);
+}
+
+void grpc_server_guard(struct grpc_server *server, grpc_guard_fn *guard, void *arg)
+{
+    server->guard = guard;
+    server->guard_arg = arg;
 }
 
 static bool has_service(const struct grpc_server *server, const char *path, size_t length)
@@ -78,6 +86,11 @@ static void on_call(void *arg, struct grpc_call *call)
     struct grpc_server *server = arg;
     struct method *method = NULL;
     const char *path = grpc_path(call);
+    const char *refusal;
+    if (server->guard != NULL && !server->guard(server->guard_arg, call, &refusal)) {
+        grpc_finish(call, GRPC_PERMISSION_DENIED, refusal, NULL, 0);
+        return;
+    }
     HASH_FIND(hh, server->methods, path, strlen(path), method);
     if (method == NULL)
         refuse_unknown(server, call);

@@ -242,6 +242,28 @@ static void test_unknown_methods(void **state)
     world_free(world);
 }
 
+static bool refuse_whispers(void *arg, const struct grpc_call *call, const char **ret_refusal)
+{
+    (void)arg;
+    *ret_refusal = "no whispering";
+    return strcmp(grpc_path(call), "/pkg.Echo/Whisper") != 0;
+}
+
+/* Peers reach the peering stream alone. */
+static void test_a_guard_is_asked_before_methods(void **state)
+{
+    (void)state;
+    struct world *world = world_new(NULL, NULL);
+    grpc_server_method(world->server, "/pkg.Echo/Whisper", on_echo, world);
+    grpc_server_guard(world->server, refuse_whispers, NULL);
+    converse(world);
+    call_path(world, "/pkg.Echo/Whisper");
+    run_until(world, &world->c.ends, world->c.ends + 1);
+    assert_int_equal(world->c.code, GRPC_PERMISSION_DENIED);
+    assert_string_equal(world->c.message, "no whispering");
+    world_free(world);
+}
+
 static void test_nobody_listens(void **state)
 {
     (void)state;
@@ -350,6 +372,7 @@ int main(void)
         cmocka_unit_test(test_tls),
         cmocka_unit_test(test_tls_without_alpn_answer),
         cmocka_unit_test(test_unknown_methods),
+        cmocka_unit_test(test_a_guard_is_asked_before_methods),
         cmocka_unit_test(test_nobody_listens),
         cmocka_unit_test(test_server_goes_away),
         cmocka_unit_test(test_server_freed_from_inside_of_a_message),
