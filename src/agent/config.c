@@ -52,7 +52,8 @@ static bool is_list_of_objects(json_t *value)
            json_is_object(json_array_get(value, 0));
 }
 
-/* HCL's blocks are lists; where the schema has a single message the list's objects are one. */
+/* HCL's blocks are lists; where the schema has a single message the list's objects are one. Where it
+ * has a list, a single object is one of its members, so that those of several files are joined. */
 static void unwrap_blocks(json_t *object, const struct codec_message *type)
 {
     for (size_t i = 0; i < type->field_count; i++) {
@@ -61,6 +62,11 @@ static void unwrap_blocks(json_t *object, const struct codec_message *type)
         bool repeated = type->descriptor->fields[field->index].label == PROTOBUF_C_LABEL_REPEATED;
         bool single =
             field->format == CODEC_RAW_JSON || field->map || (field->message != NULL && !repeated);
+        if (value != NULL && repeated && !single && json_is_object(value)) {
+            json_t *list = json_array(); /* `service` in JSON: as its block in HCL */
+            json_array_append(list, value);
+            json_object_set_new(object, field->name, list);
+        }
         if (!single || value == NULL)
             continue;
         if (is_list_of_objects(value)) {
@@ -135,25 +141,30 @@ static void merge_source(struct loading *loading, json_t *object, const char *na
 
 /* ---- files ---- */
 
+static void load_text(struct loading *loading, const char *text, size_t length, const char *name)
+{
+    struct error error;
+    if (strspn(text, " \t\r\n") == length) /* an empty file sets nothing */
+        return;
+    json_t *object = hcl_parse(text, length, name, loading->warnings, &error);
+    if (object == NULL)
+        add_error(loading, error.message);
+    else if (!json_is_object(object))
+        add_error(loading, arena_printf(loading->arena, "%s: expected an object", name));
+    else
+        merge_source(loading, object, name);
+    json_decref(object);
+}
+
 static void load_file(struct loading *loading, const char *path)
 {
     struct error error;
     size_t length;
     char *text = file_read(path, FILE_BYTES_MAX, &length, &error);
-    if (text == NULL) {
+    if (text == NULL)
         add_error(loading, error.message);
-        return;
-    }
-    if (strspn(text, " \t\r\n") != length) { /* an empty file sets nothing */
-        json_t *object = hcl_parse(text, length, path, loading->warnings, &error);
-        if (object == NULL)
-            add_error(loading, error.message);
-        else if (!json_is_object(object))
-            add_error(loading, arena_printf(loading->arena, "%s: expected an object", path));
-        else
-            merge_source(loading, object, path);
-        json_decref(object);
-    }
+    else
+        load_text(loading, text, length, path);
     free(text);
 }
 
@@ -374,6 +385,8 @@ struct agent_config *agent_config_load(const struct agent_sources *sources,
         merge_text(&loading, dev_defaults);
     for (size_t i = 0; i < sources->paths.count; i++)
         load_path(&loading, sources->paths.items[i]);
+    for (size_t i = 0; i < sources->snippets.count; i++)
+        load_text(&loading, sources->snippets.items[i], strlen(sources->snippets.items[i]), "-hcl");
     if (sources->flags != NULL)
         merge_source(&loading, sources->flags, "command line");
 

@@ -14,6 +14,7 @@ struct agent_sources {
     bool dev;
     bool files_only; /* what depends on the machine and on other flags (-dev, -server) is not asked */
     struct text_list paths; /* -config-file and -config-dir, in the order given */
+    struct text_list snippets; /* -hcl */
     json_t *flags;          /* an object in the schema's shape, or NULL; owned */
 };
 

@@ -12,7 +12,10 @@ struct agent_flags {
     bool dev, server, log_json, bootstrap;
     const char *node, *node_id, *datacenter, *data_dir, *bind, *client, *advertise, *advertise_wan;
     const char *log_level, *log_file, *domain, *encrypt, *pid_file, *default_query_time;
-    struct text_list config_files, config_dirs, retry_join, join, node_meta;
+    const char *max_query_time;
+    struct text_list config_files, config_dirs, retry_join, join, node_meta, hcl;
+    struct text_list taken; /* of no effect */
+    bool taken_switch;
     int64_t http_port, https_port, grpc_port, grpc_tls_port, dns_port, server_port, serf_lan_port,
         serf_wan_port, bootstrap_expect;
 };
@@ -56,6 +59,7 @@ static json_t *flags_to_config(const struct agent_flags *flags)
     set_text(config, "encrypt", flags->encrypt);
     set_text(config, "pid_file", flags->pid_file);
     set_text(config, "default_query_time", flags->default_query_time);
+    set_text(config, "max_query_time", flags->max_query_time);
     set_list(config, "retry_join", &flags->retry_join);
     set_list(config, "start_join", &flags->join);
     if (flags->server)
@@ -97,7 +101,10 @@ static void clear(struct agent_flags *flags, struct agent_sources *sources)
     text_list_free(&flags->retry_join);
     text_list_free(&flags->join);
     text_list_free(&flags->node_meta);
+    text_list_free(&flags->hcl);
+    text_list_free(&flags->taken);
     text_list_free(&sources->paths);
+    text_list_free(&sources->snippets);
     json_decref(sources->flags);
 }
 
@@ -109,6 +116,7 @@ int cli_agent(int argc, char **argv)
         {"server", FLAG_BOOL, &flags.server, "Hold the cluster's state (needs -data-dir)."},
         {"config-file", FLAG_LIST, &flags.config_files, "HCL or JSON file; may be repeated."},
         {"config-dir", FLAG_LIST, &flags.config_dirs, "Folder of .hcl and .json files."},
+        {"hcl", FLAG_LIST, &flags.hcl, "A piece of configuration itself; may be repeated."},
         {"data-dir", FLAG_STRING, &flags.data_dir, "Folder in which the state is kept."},
         {"node", FLAG_STRING, &flags.node, "Name of this node; the host's name by default."},
         {"node-id", FLAG_STRING, &flags.node_id, "UUID of this node; made once by default."},
@@ -134,6 +142,22 @@ int cli_agent(int argc, char **argv)
         {"encrypt", FLAG_STRING, &flags.encrypt, "Taken; there is no gossip to encrypt."},
         {"pid-file", FLAG_STRING, &flags.pid_file, "Taken."},
         {"default-query-time", FLAG_STRING, &flags.default_query_time, "Of blocking queries (5m)."},
+        {"max-query-time", FLAG_STRING, &flags.max_query_time, "Of blocking queries (10m)."},
+        {"enable-script-checks", FLAG_BOOL, &flags.taken_switch, "Taken; scripts are not run."},
+        {"enable-local-script-checks", FLAG_BOOL, &flags.taken_switch, "Taken, likewise."},
+        {"ui", FLAG_BOOL, &flags.taken_switch, "Taken; there is no web interface."},
+        {"rejoin", FLAG_BOOL, &flags.taken_switch, "Taken; there is nobody to join."},
+        {"disable-host-node-id", FLAG_BOOL, &flags.taken_switch, "Taken; ids are random."},
+        {"disable-keyring-file", FLAG_BOOL, &flags.taken_switch, "Taken; there is no gossip."},
+        {"recursor", FLAG_LIST, &flags.taken, "Taken; there is no DNS yet."},
+        {"retry-interval", FLAG_LIST, &flags.taken, "Taken; there is nobody to join."},
+        {"retry-max", FLAG_LIST, &flags.taken, "Taken, likewise."},
+        {"retry-join-wan", FLAG_LIST, &flags.taken, "Taken; clusters are connected by peering."},
+        {"join-wan", FLAG_LIST, &flags.taken, "Taken, likewise."},
+        {"raft-protocol", FLAG_LIST, &flags.taken, "Taken; there is no Raft."},
+        {"protocol", FLAG_LIST, &flags.taken, "Taken; there is no gossip."},
+        {"serf-lan-bind", FLAG_LIST, &flags.taken, "Taken, likewise."},
+        {"serf-wan-bind", FLAG_LIST, &flags.taken, "Taken, likewise."},
         {"log-level", FLAG_STRING, &flags.log_level, "trace, debug, info, warn or error."},
         {"log-file", FLAG_STRING, &flags.log_file, "Log into this file."},
         {"log-json", FLAG_BOOL, &flags.log_json, "One JSON object a line."},
@@ -156,6 +180,8 @@ int cli_agent(int argc, char **argv)
         text_list_add(&sources.paths, flags.config_files.items[i]);
     for (size_t i = 0; i < flags.config_dirs.count; i++)
         text_list_add(&sources.paths, flags.config_dirs.items[i]);
+    for (size_t i = 0; i < flags.hcl.count; i++)
+        text_list_add(&sources.snippets, flags.hcl.items[i]);
     int exit_code = agent_run(&sources);
     clear(&flags, &sources);
     return cli_end(&cli, exit_code);
