@@ -31,6 +31,7 @@ void peerings_serve(struct peerings *peerings, struct grpc_server *server);
 /* host:port at which peers reach this server's gRPC port with TLS; tokens and ADDRS carry it. "" if
  * there is none yet. */
 void peerings_set_server_address(struct peerings *peerings, const char *address);
+/* The servers' methods lead here: free those servers in the same turn. */
 void peerings_free(struct peerings *peerings);
 
 /* Each ends in `done`, never inside of the call. Errors carry Consul's words; the HTTP status

@@ -178,6 +178,22 @@ static void on_terminated(void *arg, struct link *link)
     peer_release_link(peer);
 }
 
+/* What a person does about a stream that the dialer cannot keep up; "" where waiting is all there
+ * is. */
+static const char *advice(const struct peer *peer, enum grpc_code code, const char *message)
+{
+    if (!peering_is_dialer(peer_record(peer)))
+        return "";
+    if (strstr(message, "unknown PeerID") != NULL)
+        return "; the other side deleted this peering: delete it here too, or establish it anew "
+               "with a new token";
+    if (code == GRPC_PERMISSION_DENIED || strstr(message, "must be re-established") != NULL)
+        return "; establish it anew with a new token";
+    if (code == GRPC_UNAVAILABLE && !peer->status.connected)
+        return "; is the peer running, and are its addresses reachable from here?";
+    return "";
+}
+
 static void on_ended(void *arg, struct link *link, enum grpc_code code, const char *message)
 {
     struct peer *peer = arg;
@@ -186,8 +202,8 @@ static void on_ended(void *arg, struct link *link, enum grpc_code code, const ch
     free(peer->status.error);
     peer->status.error = NULL;
     if (code != GRPC_OK) {
-        peer->status.error =
-            mem_printf("rpc error: code = %s desc = %s", grpc_code_name(code), message);
+        peer->status.error = mem_printf("rpc error: code = %s desc = %s%s", grpc_code_name(code),
+                                        message, advice(peer, code, message));
         log_warn(PEERING_LOG, "stream to peer ended: peer=%s: %s", peer_record(peer)->name,
                  peer->status.error);
     }
@@ -359,6 +375,8 @@ static Pb__StreamStatus *show_status(const struct peer *peer, struct arena *aren
     status->last_heartbeat = stats->last_heartbeat_ns;
     status->last_receive = stats->last_receive_ns;
     status->last_send = stats->last_send_ns;
+    if (!peer->status.connected && peer->status.error != NULL)
+        status->disconnect_error = arena_strdup(arena, peer->status.error);
     return status;
 }
 
