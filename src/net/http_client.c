@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <uv.h>
 
 #include "base/buffer.h"
@@ -197,6 +198,9 @@ struct http_fetch *http_fetch_start(struct http_client *client,
         curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request->body);
     if (request->method != NULL)
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+    if (request->method != NULL && strcmp(request->method, "HEAD") == 0)
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L); /* else it waits for a body that never comes */
+    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
     list_append(&client->fetches, &fetch->link);
     curl_multi_add_handle(client->multi, easy);
     return fetch;

@@ -1,4 +1,5 @@
-/* HTTP requests from the loop, by libcurl: for health checks. One object holds the connections. */
+/* HTTP requests from the loop, by libcurl: for health checks. Each makes a connection of its own,
+ * since whether that can be made is part of the question. */
 #pragma once
 
 #include <stdbool.h>
