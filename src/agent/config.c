@@ -52,8 +52,9 @@ static bool is_list_of_objects(json_t *value)
            json_is_object(json_array_get(value, 0));
 }
 
-/* HCL's blocks are lists; where the schema has a single message the list's objects are one. Where it
- * has a list, a single object is one of its members, so that those of several files are joined. */
+/* HCL's blocks are lists; where the schema has a single message the list's objects are one. Where
+ * it has a list, a single object is one of its members, so that those of several files are joined.
+ */
 static void unwrap_blocks(json_t *object, const struct codec_message *type)
 {
     for (size_t i = 0; i < type->field_count; i++) {
