@@ -140,7 +140,8 @@ class Agent:
     binary = PONS
     ports_off = {}
 
-    def __init__(self, lab, datacenter, node=None, data_dir=None, config="", dev=True):
+    def __init__(self, lab, datacenter, node=None, data_dir=None, config="", dev=True,
+                 arguments=()):
         self.lab, self.datacenter = lab, datacenter
         self.node = node or f"server-{datacenter}"
         self.host = "127.0.0.1"
@@ -153,7 +154,7 @@ class Agent:
         self.config.write_text(
             f'datacenter = "{datacenter}"\nnode_name = "{self.node}"\nbind_addr = "{self.host}"\n'
             f'client_addr = "{self.host}"\nports {{\n {ports}}}\n{self.extra_config()}{config}\n')
-        arguments = [self.binary, "agent", f"-config-file={self.config}"]
+        arguments = [self.binary, "agent", f"-config-file={self.config}", *arguments]
         arguments += ["-dev"] if dev else ["-server", f"-data-dir={data_dir}", *self.server_arguments()]
         self.process = lab.process(f"agent {datacenter}", arguments)
         lab.agents.append(self)
@@ -262,11 +263,13 @@ class Envoy:
 
 
 class HttpService:
-    """An HTTP service that answers with its name and what it saw of the request."""
+    """An HTTP service that answers with its name and its `status`, once its `gate` is open."""
 
     def __init__(self, name):
         service = self
         self.name, self.port, self.seen = name, free_port(), []
+        self.status, self.gate = 200, threading.Event()
+        self.gate.set()
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -274,11 +277,15 @@ class HttpService:
 
             def do_GET(self):
                 service.seen.append(dict(self.headers))
+                service.gate.wait()
                 body = f"hello from {service.name}: {self.path}\n".encode()
-                self.send_response(200)
+                self.send_response(service.status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+            do_HEAD = do_GET
 
             def log_message(self, *arguments):
                 pass
@@ -295,9 +302,9 @@ class HttpService:
 class EchoService:
     """A TCP service that answers every line with its name and the line."""
 
-    def __init__(self, name):
+    def __init__(self, name, port=None):
         service = self
-        self.name, self.port = name, free_port()
+        self.name, self.port = name, port or free_port()
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self):

@@ -121,7 +121,7 @@ def test_intentions(agent):
     assert ["Action:", "deny"] in rows(got)
     assert "foo" in agent.cli("intention", "match", "bar").stdout
     assert agent.cli("intention", "delete", "foo", "bar").stdout == "Intention deleted.\n"
-    gone = agent.cli("intention", "delete", "foo", "bar", check=False)
+    gone = agent.cli("intention", "get", "foo", "bar", check=False)
     assert gone.returncode == 1, gone
 
 
