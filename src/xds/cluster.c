@@ -201,6 +201,8 @@ void xds_sidecar_clusters(struct xds_build *build)
     }
 }
 
+#define EXPORTED_TIMEOUT_MS 5000
+
 static void add_gateway_service(struct xds_build *build, const struct gateway_service *service)
 {
     int64_t timeout = service->connect_timeout_ms > 0 ? service->connect_timeout_ms
@@ -210,7 +212,9 @@ static void add_gateway_service(struct xds_build *build, const struct gateway_se
     add_cluster(build, cluster, &service->endpoints);
     if (!xds_is_exported(build, service))
         return;
-    cluster = cluster_new(build, xds_exported_name(build, service), timeout);
+    /* The way of a peer's call is the exporter's to shape: the gateway's own time does not count.
+     */
+    cluster = cluster_new(build, xds_exported_name(build, service), EXPORTED_TIMEOUT_MS);
     cluster->alt_stat_name = cluster->name;
     set_no_panic(build, cluster);
     cluster->circuit_breakers = proto_new(build->arena, envoy__circuit_breakers);
@@ -254,8 +258,6 @@ void xds_gateway_clusters(struct xds_build *build)
         Envoy__Cluster *cluster =
             cluster_new(build, control->server_name, build->options.connect_timeout_ms);
         cluster->outlier_detection = proto_new(build->arena, envoy__outlier_detection);
-        if (!control->own)
-            cluster->upstream_connection_options = keepalive(build);
         add_cluster(build, cluster, &control->endpoints);
     }
     for (size_t i = 0; i < snapshot->import_count; i++) {
