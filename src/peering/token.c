@@ -89,18 +89,31 @@ static bool check_json_start(const char *text, size_t length, struct error *erro
                      "invalid character '\\x%02x' looking for beginning of value", first);
 }
 
+/* The parser's own words may quote a part of the secret. */
+static void set_json_fault(const char *words, struct error *error)
+{
+    bool is_cut = strstr(words, "near end of file") != NULL ||
+                  strstr(words, "premature end of input") != NULL;
+    error_set(error, ERR_INTERNAL, "%s",
+              is_cut ? "unexpected end of JSON input"
+                     : "the peering token is damaged: what it holds is not JSON; copy the whole "
+                       "token again, or have a new one made");
+}
+
 static Pb__PeeringToken *parse(const char *text, size_t length, struct arena *arena,
                                struct error *error)
 {
     if (!check_json_start(text, length, error))
         return NULL;
     struct error cause = {0};
-    Pb__PeeringToken *token = NULL;
     json_t *value = json_parse(text, length, NULL, &cause);
-    if (value != NULL) {
-        token = codec_read(&pb__peering_token__codec, value, CODEC_IGNORE_UNKNOWN, arena, &cause);
-        json_decref(value);
+    if (value == NULL) {
+        set_json_fault(cause.message, error);
+        return NULL;
     }
+    Pb__PeeringToken *token =
+        codec_read(&pb__peering_token__codec, value, CODEC_IGNORE_UNKNOWN, arena, &cause);
+    json_decref(value);
     if (token == NULL)
         error_set(error, ERR_INTERNAL, "the peering token is damaged: %s", cause.message);
     return token;

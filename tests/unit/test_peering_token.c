@@ -146,6 +146,12 @@ static void test_refusals_have_consuls_words(void **state)
     arena_free(arena);
     expect_refusal("hello", "invalid character 'h' looking for beginning of value");
     expect_refusal("", "unexpected end of JSON input");
+    expect_refusal("{\"PeerID\":\"p\",\"EstablishmentSecret\":\"5ceae810",
+                   "unexpected end of JSON input"); /* and nothing of the secret */
+    expect_refusal("{\"PeerID\":\"p\",", "unexpected end of JSON input");
+    expect_refusal("{\"EstablishmentSecret\":5ceae810}",
+                   "the peering token is damaged: what it holds is not JSON; copy the whole token "
+                   "again, or have a new one made");
     expect_refusal("{\"CA\":null,\"PeerID\":\"p\"}",
                    "peering token server addresses value is empty");
     expect_refusal("{\"ServerAddresses\":[\"h\"],\"PeerID\":\"p\"}",
