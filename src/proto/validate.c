@@ -167,6 +167,8 @@ bool proto_validate(const ProtobufCMessageDescriptor *type, const uint8_t *data,
         return error_set(error, ERR_TOO_LARGE,
                          "%s message of %zu bytes is larger than the limit of %zu bytes",
                          type->short_name, length, limits->bytes);
+    if (length == 0)
+        return true; /* `data` may be NULL then */
     struct walk walk = {data, data + length, limits->elements, error};
     return walk_message(&walk, type, 1);
 }
