@@ -268,7 +268,7 @@ class HttpService:
     def __init__(self, name):
         service = self
         self.name, self.port, self.seen = name, free_port(), []
-        self.status, self.gate = 200, threading.Event()
+        self.status, self.body, self.gate = 200, None, threading.Event()
         self.gate.set()
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -278,7 +278,7 @@ class HttpService:
             def do_GET(self):
                 service.seen.append(dict(self.headers))
                 service.gate.wait()
-                body = f"hello from {service.name}: {self.path}\n".encode()
+                body = service.body or f"hello from {service.name}: {self.path}\n".encode()
                 self.send_response(service.status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
