@@ -203,11 +203,19 @@ void xds_sidecar_clusters(struct xds_build *build)
 
 #define EXPORTED_TIMEOUT_MS 5000
 
+/* The sni_cluster filter looks for the SNI as Envoy sees it: in lower case, whoever sent it. */
+static char *name_for_sni(struct xds_build *build, const char *sni)
+{
+    char *name = arena_strdup(build->arena, sni);
+    text_lower(name);
+    return name;
+}
+
 static void add_gateway_service(struct xds_build *build, const struct gateway_service *service)
 {
     int64_t timeout = service->connect_timeout_ms > 0 ? service->connect_timeout_ms
                                                       : build->options.connect_timeout_ms;
-    Envoy__Cluster *cluster = cluster_new(build, service->sni, timeout);
+    Envoy__Cluster *cluster = cluster_new(build, name_for_sni(build, service->sni), timeout);
     cluster->outlier_detection = proto_new(build->arena, envoy__outlier_detection);
     add_cluster(build, cluster, &service->endpoints);
     if (!xds_is_exported(build, service))
@@ -261,8 +269,8 @@ void xds_gateway_clusters(struct xds_build *build)
         add_cluster(build, cluster, &control->endpoints);
     }
     for (size_t i = 0; i < snapshot->import_count; i++) {
-        Envoy__Cluster *cluster =
-            cluster_new(build, snapshot->imports[i].sni, build->options.connect_timeout_ms);
+        Envoy__Cluster *cluster = cluster_new(build, name_for_sni(build, snapshot->imports[i].sni),
+                                              build->options.connect_timeout_ms);
         cluster->outlier_detection = proto_new(build->arena, envoy__outlier_detection);
         cluster->upstream_connection_options = keepalive(build);
         add_cluster(build, cluster, &snapshot->imports[i].endpoints);
