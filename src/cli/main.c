@@ -78,6 +78,21 @@ static bool is_one_of(const char *word, const char *const *words)
     return false;
 }
 
+/* Says which word is no command, or that it is one of Consul's that is not here. */
+static void complain(const char *group, const char *word)
+{
+    static const char *const not_yet[] = {
+        "acl",    "debug",        "event",    "exec",     "force-leave", "join",
+        "keygen", "keyring",      "kv",       "lock",     "login",       "logout",
+        "maint",  "monitor",      "operator", "resource", "rtt",         "snapshot",
+        "tls",    "troubleshoot", "watch",    NULL};
+    if (*group == '\0' && is_one_of(word, not_yet))
+        fprintf(stderr, "Consul's command \"%s\" is not in this version of Pons.\n\n", word);
+    else
+        fprintf(stderr, "There is no command \"%s%s%s\".\n\n", group, *group == '\0' ? "" : " ",
+                word);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const version[] = {"-v", "-version", "--version", NULL};
@@ -91,6 +106,8 @@ int main(int argc, char **argv)
     int words = 0;
     const struct cli_command *command = find_command(argc, argv, &words);
     if (command == NULL) {
+        if (argc > 1)
+            complain("", argv[1]);
         print_top(stderr);
         return EXIT_UNKNOWN_COMMAND;
     }
@@ -98,6 +115,8 @@ int main(int argc, char **argv)
     argv += words;
     if (command->run == NULL) {
         bool asked = argc > 1 && is_one_of(argv[1], help);
+        if (argc > 1 && !asked)
+            complain(command->name, argv[1]);
         print_group(command, asked ? stdout : stderr);
         return asked ? 0 : 1;
     }
