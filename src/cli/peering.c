@@ -354,8 +354,15 @@ int cli_peering_delete(int argc, char **argv)
     if (!check_flags(&cli, &common, true))
         return fail_plainly(&cli);
     char *path = path_of(common.name);
-    bool ok = cli_api_call(cli.api, "DELETE", path, NULL, NULL, &cli.error);
+    /* The API deletes what is not there without a word, as scripts rely on. */
+    bool ok = cli_api_call(cli.api, "GET", path, NULL, NULL, &cli.error);
+    bool absent = !ok && cli.error.code == ERR_NOT_FOUND;
+    ok = ok && cli_api_call(cli.api, "DELETE", path, NULL, NULL, &cli.error);
     free(path);
+    if (absent) {
+        printf("No peering with name %s found: nothing was deleted.\n", common.name);
+        return cli_end(&cli, 0);
+    }
     if (!ok)
         return cli_fail(&cli, "Error deleting peering for %s", common.name);
     printf("Successfully submitted peering connection, %s, for deletion\n", common.name);
