@@ -7,7 +7,7 @@
 #include "ca/spiffe.h"
 #include "config/entry.h"
 #include "consul/peering.pb-c.h"
-#include "mesh/gather.h"
+#include "mesh/memo.h"
 #include "mesh/opaque.h"
 #include "proto/proto.h"
 
@@ -135,26 +135,28 @@ static void gather_consumers(struct gather *gather, struct gateway_service *serv
     service->peer_snis = snis;
 }
 
-static void gather_service(struct gather *gather, struct gateway_service *service, const char *name,
-                           uint32_t connect_timeout_ms)
+/* A memo_fn. The tenancy and the connect timeout are added in each build. */
+static const void *gather_service(struct gather *gather, const char *name)
 {
-    struct proxy_snapshot *snapshot = gather->snapshot;
-    struct arena *arena = snapshot->arena;
-    service->name = name;
-    service->tenancy = gather->tenancy;
-    service->sni = gather_keep(gather, sni_service(snapshot->trust_domain, &service->tenancy,
-                                                   snapshot->datacenter, NULL, name));
-    service->spiffe_id =
-        gather_keep(gather, spiffe_service(snapshot->trust_domain, &service->tenancy,
-                                           snapshot->datacenter, name));
-    service->protocol = config_service_protocol(gather->view, &service->tenancy, name, arena);
-    service->connect_timeout_ms = connect_timeout_ms;
+    const struct proxy_snapshot *snapshot = gather->snapshot;
+    const struct tenancy *tenancy = &gather->tenancy;
+    struct gateway_service *service = arena_alloc(snapshot->arena, sizeof *service);
+    service->name = arena_strdup(snapshot->arena, name);
+    service->tenancy = *tenancy;
+    service->sni = gather_keep(
+        gather, sni_service(snapshot->trust_domain, tenancy, snapshot->datacenter, NULL, name));
+    service->spiffe_id = gather_keep(
+        gather, spiffe_service(snapshot->trust_domain, tenancy, snapshot->datacenter, name));
+    service->protocol = config_service_protocol(gather->view, tenancy, name, snapshot->arena);
+    struct arena *scratch = arena_new();
     struct catalog_instances instances =
-        catalog_connect_instances(gather->view, &service->tenancy, name, arena);
+        catalog_connect_instances(gather->view, tenancy, name, scratch);
     service->endpoints = gather_endpoints(gather, &instances, false);
-    struct text_list peers = config_exported_to(gather->view, &service->tenancy, name);
+    arena_free(scratch);
+    struct text_list peers = config_exported_to(gather->view, tenancy, name);
     gather_consumers(gather, service, &peers);
     text_list_free(&peers);
+    return service;
 }
 
 static void gather_services(struct gather *gather)
@@ -167,9 +169,12 @@ static void gather_services(struct gather *gather)
 
     struct text_list names = catalog_connect_names(gather->view, &gather->tenancy);
     struct gateway_service *services = arena_alloc(snapshot->arena, names.count * sizeof *services);
-    for (size_t i = 0; i < names.count; i++)
-        gather_service(gather, &services[i], arena_strdup(snapshot->arena, names.items[i]),
-                       (uint32_t)timeout);
+    for (size_t i = 0; i < names.count; i++) {
+        const struct gateway_service *part = memo_get(gather, gather_service, names.items[i]);
+        services[i] = *part;
+        services[i].tenancy = gather->tenancy;
+        services[i].connect_timeout_ms = (uint32_t)timeout;
+    }
     snapshot->service_count = names.count;
     snapshot->services = services;
     text_list_free(&names);
@@ -182,44 +187,58 @@ static int compare_imports(const void *a, const void *b)
     return strcmp(((const struct gateway_import *)a)->sni, ((const struct gateway_import *)b)->sni);
 }
 
+/* A memo_fn. NULL if the peer has not said what the service's name in SNI is. */
+static const void *gather_import(struct gather *gather, const char *name)
+{
+    struct arena *arena = gather->snapshot->arena, *scratch = arena_new();
+    struct catalog_instances instances =
+        catalog_connect_instances(gather->view, &gather->tenancy, name, scratch);
+    const Pb__PeeringServiceMeta *meta = gather_peer_meta(&instances);
+    struct gateway_import *import = NULL;
+    if (meta != NULL) {
+        import = arena_alloc(arena, sizeof *import);
+        *import = (struct gateway_import){meta->sni[0], gather_endpoints(gather, &instances, true)};
+    }
+    arena_free(scratch);
+    return import;
+}
+
+static void add_imports(struct gather *gather, const char *peer, size_t *capacity)
+{
+    struct proxy_snapshot *snapshot = gather->snapshot;
+    struct gather remote = *gather;
+    remote.tenancy.peer = peer;
+    struct text_list names = catalog_connect_names(gather->view, &remote.tenancy);
+    if (snapshot->import_count + names.count > *capacity) {
+        *capacity = 2 * (snapshot->import_count + names.count);
+        struct gateway_import *grown = arena_alloc(snapshot->arena, *capacity * sizeof *grown);
+        if (snapshot->import_count > 0)
+            memcpy(grown, snapshot->imports, snapshot->import_count * sizeof *grown);
+        snapshot->imports = grown;
+    }
+    for (size_t i = 0; i < names.count; i++) {
+        const struct gateway_import *import = memo_get(&remote, gather_import, names.items[i]);
+        if (import != NULL)
+            snapshot->imports[snapshot->import_count++] = *import;
+    }
+    text_list_free(&names);
+}
+
 static void gather_imports(struct gather *gather)
 {
     struct proxy_snapshot *snapshot = gather->snapshot;
-    struct tenancy own = gather->tenancy;
     struct buffer key = {0};
-    size_t bundle_count;
-    const struct record *const *bundles =
-        view_list(gather->view, TABLE_TRUST_BUNDLE, BY_TENANCY, key_all(&key, &own), &bundle_count);
+    size_t count, capacity = 0;
+    const struct record *const *bundles = view_list(gather->view, TABLE_TRUST_BUNDLE, BY_TENANCY,
+                                                    key_all(&key, &gather->tenancy), &count);
     buffer_free(&key);
-    struct gateway_import *imports = NULL;
-    size_t count = 0, capacity = 0;
-    for (size_t i = 0; i < bundle_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         const Pb__PeeringTrustBundle *bundle = bundles[i]->message;
-        struct tenancy remote = {own.partition, own.namespace, bundle->peer_name};
-        struct text_list names = catalog_connect_names(gather->view, &remote);
-        for (size_t j = 0; j < names.count; j++) {
-            struct catalog_instances instances =
-                catalog_connect_instances(gather->view, &remote, names.items[j], snapshot->arena);
-            const Pb__PeeringServiceMeta *meta = gather_peer_meta(&instances);
-            if (meta == NULL)
-                continue;
-            if (count == capacity) {
-                capacity = capacity ? capacity * 2 : 16;
-                struct gateway_import *grown =
-                    arena_alloc(snapshot->arena, capacity * sizeof *imports);
-                if (count > 0)
-                    memcpy(grown, imports, count * sizeof *imports);
-                imports = grown;
-            }
-            imports[count++] =
-                (struct gateway_import){meta->sni[0], gather_endpoints(gather, &instances, true)};
-        }
-        text_list_free(&names);
+        add_imports(gather, bundle->peer_name, &capacity);
     }
-    if (count > 1)
-        qsort(imports, count, sizeof *imports, compare_imports);
-    snapshot->import_count = count;
-    snapshot->imports = imports;
+    if (snapshot->import_count > 1)
+        qsort(snapshot->imports, snapshot->import_count, sizeof *snapshot->imports,
+              compare_imports);
 }
 
 bool gather_mesh_gateway(struct gather *gather, struct error *error)

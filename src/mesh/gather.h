@@ -8,7 +8,8 @@
 struct gather {
     struct view *view;
     struct proxy_snapshot *snapshot;
-    struct tenancy tenancy; /* of the proxy */
+    struct tenancy tenancy; /* of the proxy; of a peer while its services are gathered */
+    struct memo *memo;      /* parts that are kept from build to build (memo.h) */
 };
 
 /* Moves fresh memory (of spiffe_*, sni_*, cluster_*) into the snapshot's arena. */

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "catalog/catalog.h"
+#include "mesh/memo.h"
 
 struct proxy {
     struct proxy_config config;
@@ -14,7 +15,8 @@ struct proxy {
     void *arg;
 
     struct watch *watch; /* on what the last build read */
-    struct timer *soon;  /* the build that a new leaf or the start asked for */
+    struct memo *memo;   /* what of it is kept for the next */
+    struct timer *soon;  /* the build that the start, a new leaf or a part of the last asked for */
 
     struct leaf_watch *leaf; /* of the identity below; NULL while there is none */
     enum leaf_kind leaf_kind;
@@ -23,7 +25,7 @@ struct proxy {
 
 static void rebuild(void *arg);
 
-static void leaf_changed(void *arg)
+static void rebuild_soon(void *arg)
 {
     struct proxy *proxy = arg;
     timer_start(proxy->soon, 0, 0);
@@ -58,7 +60,7 @@ static void follow_identity(struct proxy *proxy, const Pb__NodeService *registra
     proxy->leaf_kind = kind;
     proxy->leaf_service = mem_strdup(service);
     proxy->leaf =
-        leaf_watch_new(proxy->config.authority, kind, &tenancy, service, leaf_changed, proxy);
+        leaf_watch_new(proxy->config.authority, kind, &tenancy, service, rebuild_soon, proxy);
 }
 
 static const Pb__NodeService *find_registration(struct proxy *proxy, struct view *view)
@@ -95,11 +97,13 @@ static void rebuild(void *arg)
         .proxy_id = proxy->id,
         .default_allow = proxy->config.default_allow,
         .leaf = proxy->leaf != NULL ? &leaf : NULL,
+        .memo = proxy->memo,
     };
     struct error error = {0};
     struct proxy_snapshot *snapshot = proxy_snapshot_build(view, &inputs, &error);
     proxy->changed(proxy->arg, snapshot, snapshot == NULL ? &error : NULL);
     proxy_snapshot_free(snapshot);
+    memo_sweep(proxy->memo);
     proxy->watch = watch_new(view, rebuild, proxy);
 }
 
@@ -112,6 +116,7 @@ struct proxy *proxy_new(const struct proxy_config *config, const char *node, con
     proxy->id = mem_strdup(proxy_id);
     proxy->changed = changed;
     proxy->arg = arg;
+    proxy->memo = memo_new(config->store, rebuild_soon, proxy);
     proxy->soon = timer_new(store_loop(config->store), rebuild, proxy);
     timer_start(proxy->soon, 0, 0);
     return proxy;
@@ -120,6 +125,7 @@ struct proxy *proxy_new(const struct proxy_config *config, const char *node, con
 void proxy_free(struct proxy *proxy)
 {
     watch_free(proxy->watch);
+    memo_free(proxy->memo);
     timer_free(proxy->soon);
     drop_leaf(proxy);
     free(proxy->node);

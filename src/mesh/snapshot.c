@@ -139,7 +139,7 @@ struct proxy_snapshot *proxy_snapshot_build(struct view *view, const struct snap
     struct arena *arena = arena_new();
     struct proxy_snapshot *snapshot = arena_alloc(arena, sizeof *snapshot);
     snapshot->arena = arena;
-    struct gather gather = {view, snapshot, catalog_service_tenancy(registration)};
+    struct gather gather = {view, snapshot, catalog_service_tenancy(registration), inputs->memo};
     bool ok;
     if (strcmp(registration->kind, "connect-proxy") == 0) {
         snapshot->kind = PROXY_SIDECAR;

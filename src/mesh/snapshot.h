@@ -129,7 +129,7 @@ struct proxy_snapshot {
     size_t service_count;
     const struct gateway_service *services;
     size_t import_count;
-    const struct gateway_import *imports;
+    struct gateway_import *imports; /* sorted by name */
     /* Own first, then by name; none unless peerings go through gateways. */
     size_t control_count;
     const struct gateway_control *controls;
@@ -139,12 +139,15 @@ void proxy_snapshot_free(struct proxy_snapshot *snapshot); /* NULL is fine */
 
 /* ---- building ---- */
 
+struct memo; /* memo.h */
+
 struct snapshot_inputs {
     const char *trust_domain, *datacenter;
     const char *node, *proxy_id;
     bool default_allow;
     /* The leaf that the proxy carries; NULL while it is not known which one that is. */
     const struct leaf_certificate *leaf;
+    struct memo *memo; /* of this proxy's builds */
 };
 
 /* Gathers through the view, so that waiting on the view is waiting for a change of the snapshot.

@@ -95,6 +95,8 @@ struct watch;
  * the end of a turn; the watch is then spent and is freed by the caller. If the data changed since
  * it was read, it fires at the end of this turn. */
 struct watch *watch_new(struct view *view, loop_fn *fn, void *arg);
+/* What was read has changed, whether `fn` was called already or will be. */
+bool watch_is_spent(const struct watch *watch);
 void watch_free(struct watch *watch); /* NULL is fine */
 
 /* ---- writing ---- */

@@ -111,6 +111,11 @@ struct watch *watch_new(struct view *view, loop_fn *fn, void *arg)
     return watch;
 }
 
+bool watch_is_spent(const struct watch *watch)
+{
+    return watch->told;
+}
+
 void watch_free(struct watch *watch)
 {
     if (watch == NULL)
