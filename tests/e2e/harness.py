@@ -34,6 +34,7 @@ def find_consul():
 
 
 SANITIZER = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error:|SUMMARY: \w*Sanitizer")
+REJECTED = re.compile(r"config for \S+ rejected|Rejecting|Unable to parse JSON as proto")
 _given = set()
 
 
@@ -402,6 +403,8 @@ class Lab:
             service.stop()
         faults += [f"a sanitizer reports on {process.name}" for process in self.processes
                    if SANITIZER.search(process.text())]
+        faults += [f"{process.name} has rejected configuration" for process in self.processes
+                   if REJECTED.search(process.text())]
         if faults:
             self.show_logs()
             raise AssertionError(f"{'; '.join(faults)}: see the logs above")
