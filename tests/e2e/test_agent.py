@@ -1,11 +1,11 @@
 """An agent's life: files, reload, leaving, ports of sidecars, and clients that wait for changes."""
 import signal
-import threading
 import time
 
 import pytest
 
-from harness import free_port, wait_for
+from harness import wait_for
+from waiting import Waiting, index_of
 
 
 @pytest.fixture(scope="module")
@@ -122,35 +122,6 @@ def test_a_sidecar_that_is_no_longer_wanted_goes(agent):
 
 
 # ---- waiting ----
-
-class Waiting:
-    """A blocking query in a thread."""
-
-    def __init__(self, agent, path):
-        self.answer = self.took = None
-
-        def ask():
-            began = time.monotonic()
-            try:
-                self.answer = agent.api("GET", path, timeout=40)
-            except OSError as error:
-                self.answer = error
-            self.took = time.monotonic() - began
-        self.thread = threading.Thread(target=ask, daemon=True)
-        self.thread.start()
-
-    def done(self):
-        return not self.thread.is_alive()
-
-    def wait(self):
-        self.thread.join(30)
-        assert self.done(), "the blocking query did not answer"
-        return self.answer
-
-
-def index_of(agent, path):
-    return int(agent.api("GET", path).headers["X-Consul-Index"])
-
 
 def test_a_blocking_query_waits_for_its_service(agent):
     """Clients hold thousands of these; an early answer for a stranger's change is a storm, a late one an outage."""
