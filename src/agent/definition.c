@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "base/duration.h"
 #include "base/text.h"
@@ -134,6 +135,11 @@ static bool expand_checks(const struct definition_target *target,
 
 /* ---- services ---- */
 
+/* A service's name is part of a TLS server name of at most 255 bytes. */
+#define NAME_MAX_BYTES 128
+/* The kernel's limit for the path of a socket. */
+#define SOCKET_PATH_MAX (sizeof((struct sockaddr_un *)0)->sun_path - 1)
+
 static bool validate_upstream(const Pb__Upstream *upstream, size_t at, const char *service,
                               struct error *error)
 {
@@ -153,6 +159,17 @@ static bool validate_upstream(const Pb__Upstream *upstream, size_t at, const cha
                          "Invalid service \"%s\": Upstreams[%zu] \"%s\": DestinationType \"%s\" is "
                          "not supported by this version of Pons; only \"service\" is",
                          service, at, upstream->destination_name, upstream->destination_type);
+    if (strlen(upstream->destination_name) > NAME_MAX_BYTES)
+        return error_set(
+            error, ERR_INVALID,
+            "Invalid service \"%s\": Upstreams[%zu]: DestinationName is longer than %d "
+            "bytes",
+            service, at, NAME_MAX_BYTES);
+    if (strlen(upstream->local_bind_socket_path) > SOCKET_PATH_MAX)
+        return error_set(error, ERR_INVALID,
+                         "Invalid service \"%s\": Upstreams[%zu] \"%s\": LocalBindSocketPath is "
+                         "longer than %zu bytes",
+                         service, at, upstream->destination_name, SOCKET_PATH_MAX);
     if (upstream->local_bind_port == 0 && text_empty(upstream->local_bind_socket_path))
         return error_set(error, ERR_INVALID,
                          "Invalid service \"%s\": Upstreams[%zu] \"%s\": upstream local bind port "
@@ -204,6 +221,10 @@ static bool validate_service(const Pb__ServiceDefinition *definition, struct err
     const char *name = definition->name;
     if (text_empty(name))
         return error_set(error, ERR_INVALID, "Missing service name");
+    if (strlen(name) > NAME_MAX_BYTES)
+        return error_set(error, ERR_INVALID,
+                         "Invalid service \"%.16s...\": the name is longer than %d bytes", name,
+                         NAME_MAX_BYTES);
     bool known = false;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         known = known || strcmp(definition->kind, kinds[i]) == 0;
