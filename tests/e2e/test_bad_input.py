@@ -39,7 +39,10 @@ def agent(shared):
         assert after[path] == before[path] or path == "/v1/agent/checks", path
 
 
-SIDECAR = {"Name": "x", "Connect": {"SidecarService": {"Proxy": {"Upstreams": [{"LocalBindPort": 5}]}}}}
+def sidecar(**upstream):
+    return {"Name": "x", "Connect": {"SidecarService": {"Proxy": {"Upstreams": [upstream]}}}}
+
+
 REFUSED = {
     "cut off": ("PUT", "/v1/agent/service/register", '{"Name": "x", ', 400, "line 1, column"),
     "not JSON": ("PUT", "/v1/agent/service/register", "\x00\xff", 400, "Request decode failed"),
@@ -49,8 +52,16 @@ REFUSED = {
     "no name": ("PUT", "/v1/agent/service/register", {"Name": ""}, 400, "Missing service name"),
     "no port": ("PUT", "/v1/agent/service/register", {"Name": "x", "Port": 99999}, 400, "99999 is no port"),
     "too deep": ("PUT", "/v1/agent/service/register", "[" * 100000, 400, "nested deeper"),
-    "upstream to nowhere": ("PUT", "/v1/agent/service/register", SIDECAR, 400,
+    "name too long": ("PUT", "/v1/agent/service/register", {"Name": "x" * 300}, 400, "longer than 128 bytes"),
+    "upstream to nowhere": ("PUT", "/v1/agent/service/register", sidecar(LocalBindPort=5), 400,
                             "upstream destination name cannot be empty"),
+    "upstream without a port": ("PUT", "/v1/agent/service/register", sidecar(DestinationName="y"), 400,
+                                "local bind port"),
+    "upstream name too long": ("PUT", "/v1/agent/service/register",
+                               sidecar(DestinationName="y" * 300, LocalBindPort=5), 400, "longer than 128 bytes"),
+    "socket path too long": ("PUT", "/v1/agent/service/register",
+                             sidecar(DestinationName="y", LocalBindSocketPath="/" + "s" * 200), 400,
+                             "LocalBindSocketPath is longer"),
     "check of no kind": ("PUT", "/v1/agent/check/register", {"Name": "x"}, 400, "must have one of"),
     "check of no service": ("PUT", "/v1/agent/check/register", {"Name": "x", "TTL": "5s", "ServiceID": "nope"},
                             404, "nope"),
@@ -144,7 +155,7 @@ def test_tokens_that_must_not_work(agent, lab):
         "no-ca": (changed(CA=None), "CA"),
         "name": (changed(ServerName="server.dc2.peering.elsewhere.consul"), "certificate"),
         "far": (changed(ServerAddresses=[dead]), dead),
-        "cut": (token[:40], "token"),
+        "cut": (token[:40], "unexpected end of JSON input"),
     }
     with concurrent.futures.ThreadPoolExecutor() as pool:
         answers = {name: pool.submit(establish, name, value) for name, (value, words) in tries.items()}
