@@ -216,7 +216,7 @@ static bool check_source(Pb__SourceIntention *source, size_t i, struct arena *ar
     if (source->peer[0] != '\0' && source->partition[0] != '\0')
         return refuse(error, "%sPeer: cannot set Peer and Partition at the same time.", where);
     if (strchr(source->peer, '*') != NULL)
-        return refuse(error, "%sPeer: cannot use wildcard '*' in Peer", where);
+        return refuse(error, "%sPeer: cannot use wildcard '*' in peer", where);
     if (!one_of(source->action, actions))
         return refuse(error, "%sAction must be set to 'allow' or 'deny'", where);
     if (strcmp(source->type, "consul") != 0)

@@ -94,10 +94,7 @@ void api_agent_service(struct api_request *request, struct view *view, struct re
 {
     const Pb__NodeService *service = own_service(request, view, request->argument);
     if (service == NULL) {
-        reply_error(reply, 404,
-                    "Unknown service ID \"%s\". Ensure that the service ID is passed, not the "
-                    "service name.",
-                    request->argument);
+        reply_error(reply, 404, "unknown service ID: %s", request->argument);
         return;
     }
     struct arena *scratch = arena_new();

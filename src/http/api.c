@@ -200,8 +200,7 @@ void api_finish(void *arg, const struct error *error)
     if (error != NULL)
         answer_text(request, api_status_of(error), error->message);
     else
-        api_answer(request, 200, body == NULL ? NULL : "application/json", body,
-                   body == NULL ? 0 : strlen(body));
+        api_answer(request, 200, "application/json", body, body == NULL ? 0 : strlen(body));
 }
 
 static void commit_done(void *arg, const struct error *error, uint64_t index)
@@ -358,12 +357,34 @@ void *api_read_message(struct api_request *request, const struct codec_message *
     if (value == NULL)
         return NULL;
     struct error error = {0};
-    void *message =
-        codec_read(type, value, CODEC_IGNORE_UNKNOWN | CODEC_WEAK, request->arena, &error);
+    void *message = codec_read(type, value, CODEC_WEAK, request->arena, &error);
     json_decref(value);
     if (message == NULL)
         api_answer_error(request, 400, "Request decode failed: %s", error.message);
     return message;
+}
+
+static bool is_known(const char *key, const char *const *known)
+{
+    for (size_t i = 0; known[i] != NULL; i++) {
+        if (strcasecmp(key, known[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool api_check_keys(json_t *body, const char *const *known, struct error *error)
+{
+    if (!json_is_object(body))
+        return error_set(error, ERR_INVALID, "Request decode failed: expected an object");
+    const char *key;
+    json_t *value;
+    json_object_foreach(body, key, value)
+    {
+        if (!is_known(key, known))
+            return error_set(error, ERR_INVALID, "Request decode failed: unknown key \"%s\"", key);
+    }
+    return true;
 }
 
 bool api_read_cas(struct api_request *request, const uint64_t **ret_cas)

@@ -190,7 +190,7 @@ static void read_node(struct api_request *request, struct view *view, struct rep
         view_get(view, TABLE_NODE, key_node(&key, &request->tenancy, request->argument));
     buffer_free(&key);
     if (node == NULL) {
-        buffer_add_text(reply->body, as_map ? "null" : "{\"Node\":null,\"Services\":[]}");
+        buffer_add_text(reply->body, as_map ? "null" : "{\"Node\":null,\"Services\":null}");
         return;
     }
     buffer_add_text(reply->body, "{\"Node\":");

@@ -42,8 +42,7 @@ static const char *text_member(json_t *object, const char *name)
 static void *read_part(struct api_request *request, const struct codec_message *type, json_t *value,
                        const char *place, struct error *error)
 {
-    void *message =
-        codec_read(type, value, CODEC_IGNORE_UNKNOWN | CODEC_WEAK, request->arena, error);
+    void *message = codec_read(type, value, CODEC_WEAK, request->arena, error);
     if (message == NULL)
         error_prefix(error, "%s", place);
     return message;
@@ -52,7 +51,10 @@ static void *read_part(struct api_request *request, const struct codec_message *
 /* The body's top level is a node whose metadata has another name. */
 static Pb__Node *read_node(struct api_request *request, json_t *body, struct error *error)
 {
-    Pb__Node *node = read_part(request, &pb__node__codec, body, "Request decode failed: ", error);
+    Pb__Node *node = codec_read(&pb__node__codec, body, CODEC_IGNORE_UNKNOWN | CODEC_WEAK,
+                                request->arena, error);
+    if (node == NULL)
+        error_prefix(error, "Request decode failed: ");
     json_t *meta = member(body, "NodeMeta");
     if (node == NULL || meta == NULL)
         return node;
@@ -131,8 +133,12 @@ static void fill_in(struct api_request *request, struct registration *registrati
 static bool read_registration(struct api_request *request, json_t *body,
                               struct registration *registration, struct error *error)
 {
-    if (!json_is_object(body))
-        return error_set(error, ERR_INVALID, "Request decode failed: expected an object");
+    static const char *const known[] = {
+        "Datacenter", "ID",        "Node",      "Address",        "TaggedAddresses", "NodeMeta",
+        "Service",    "Check",     "Checks",    "SkipNodeUpdate", "Locality",        "PeerName",
+        "Token",      "Namespace", "Partition", "CreateIndex",    "ModifyIndex",     NULL};
+    if (!api_check_keys(body, known, error))
+        return false;
     registration->node = read_node(request, body, error);
     if (registration->node == NULL)
         return false;
@@ -150,10 +156,18 @@ static bool read_registration(struct api_request *request, json_t *body,
     if (!text_empty(datacenter) && !text_equal_nocase(datacenter, request->api->config.datacenter))
         return error_set(error, ERR_INTERNAL, "No path to datacenter");
     if (text_empty(registration->node->node))
-        return error_set(error, ERR_INVALID, "Must provide node and address");
+        return error_set(error, ERR_INVALID, "Must provide node");
     if (text_empty(registration->node->address) && !registration->skip_node)
         return error_set(error, ERR_INVALID, "Must provide address if SkipNodeUpdate is not set");
     fill_in(request, registration);
+    for (size_t i = 0; i < registration->check_count; i++) {
+        const Pb__HealthCheck *check = registration->checks[i];
+        if (!text_equal_nocase(check->node, registration->node->node))
+            return error_set(error, ERR_INVALID,
+                             "Node '%s' for check '%s' doesn't match register request node '%s'",
+                             check->node, text_empty(check->name) ? check->check_id : check->name,
+                             registration->node->node);
+    }
     return true;
 }
 
@@ -227,6 +241,15 @@ void api_catalog_deregister(struct api_request *request)
     json_t *body = api_read_body(request);
     if (body == NULL)
         return;
+    static const char *const known[] = {"Datacenter", "Node",      "Address",   "ServiceID",
+                                        "CheckID",    "Namespace", "Partition", "PeerName",
+                                        "Token",      NULL};
+    struct error error = {0};
+    if (!api_check_keys(body, known, &error)) {
+        json_decref(body);
+        api_finish(request, &error);
+        return;
+    }
     struct deregistration *gone = arena_alloc(request->arena, sizeof *gone);
     const char *namespace = text_member(body, "Namespace");
     const char *datacenter = text_member(body, "Datacenter");

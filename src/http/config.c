@@ -142,7 +142,10 @@ void api_config_delete(struct api_request *request)
     struct error error = {0};
     change->kind = config_kind_find(kind_name, &error);
     if (change->kind == NULL) {
-        api_finish(request, error.code == ERR_UNSUPPORTED ? NULL : &error);
+        if (error.code == ERR_UNSUPPORTED)
+            api_finish(request, NULL);
+        else
+            api_answer_error(request, 400, "%s", error.message);
         return;
     }
     request->state = change;

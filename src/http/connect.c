@@ -177,17 +177,19 @@ void api_connect_set_ca_configuration(struct api_request *request)
     struct new_configuration *wanted = arena_alloc(request->arena, sizeof *wanted);
     const char *provider = json_string_value(json_object_get(body, "Provider"));
     const json_t *config = json_object_get(body, "Config");
+    static const char *const known[] = {
+        "Provider",    "Config",      "State", "ForceWithoutCrossSigning",
+        "CreateIndex", "ModifyIndex", NULL};
     struct error error = {0};
-    bool fine = true;
-    if (!text_empty(provider) && strcmp(provider, "consul") != 0)
+    bool fine = api_check_keys(body, known, &error);
+    if (fine && !text_empty(provider) && strcmp(provider, "consul") != 0)
         fine = error_set(&error, ERR_UNSUPPORTED,
                          "CA provider \"%s\" is not supported: the built-in one is called "
                          "\"consul\"",
                          provider);
-    else if (!json_is_object(config))
+    else if (fine && !json_is_object(config))
         fine = error_set(&error, ERR_INVALID, "Request decode failed: Config: expected an object");
-    else
-        fine = check_configuration(config, wanted, &error);
+    fine = fine && check_configuration(config, wanted, &error);
     if (fine) {
         struct buffer text = {0};
         json_write(&text, config);

@@ -169,9 +169,38 @@ static const char *text_of(json_t *body, const char *name, struct arena *arena)
 /* What the names in the body do not say stays as it is in `edit`. */
 static bool read_body(struct api_request *request, struct edit *edit)
 {
+    static const char *const known[] = {"ID",
+                                        "Description",
+                                        "SourceNS",
+                                        "SourceName",
+                                        "SourcePartition",
+                                        "SourcePeer",
+                                        "SourceSamenessGroup",
+                                        "SourceType",
+                                        "DestinationNS",
+                                        "DestinationName",
+                                        "DestinationPartition",
+                                        "Action",
+                                        "Permissions",
+                                        "DefaultAddr",
+                                        "DefaultPort",
+                                        "Meta",
+                                        "Precedence",
+                                        "CreatedAt",
+                                        "UpdatedAt",
+                                        "Hash",
+                                        "CreateIndex",
+                                        "ModifyIndex",
+                                        NULL};
     json_t *body = api_read_body(request);
     if (body == NULL)
         return false;
+    struct error error = {0};
+    if (!api_check_keys(body, known, &error)) {
+        json_decref(body);
+        api_finish(request, &error);
+        return false;
+    }
     struct arena *arena = request->arena;
     Pb__SourceIntention *source = proto_new(arena, pb__source_intention);
     const char *name = text_of(body, "SourceName", arena);

@@ -51,7 +51,7 @@ void api_peering_get_all(struct api_request *request, struct view *view, struct 
 
 /* ---- writing ---- */
 
-/* NULL after having answered. Other than elsewhere in the API, unknown keys are refused. */
+/* NULL after having answered. */
 static void *read_body(struct api_request *request, const struct codec_message *type)
 {
     json_t *value = api_read_body_as(request, "Body decoding failed: ");

@@ -129,8 +129,10 @@ int api_status_of(const struct error *error);
 json_t *api_read_body(struct api_request *request);
 /* The same where the refusal begins with other words. */
 json_t *api_read_body_as(struct api_request *request, const char *prefix);
-/* The body as a message in the arena; NULL after having answered. Unknown keys are skipped, as
- * Consul's clients expect. */
+/* Refuses a body with a key that is none of `known`, which is NULL-terminated. Case does not count.
+ */
+bool api_check_keys(json_t *body, const char *const *known, struct error *error);
+/* The body as a message in the arena; NULL after having answered. Unknown keys are refused. */
 void *api_read_message(struct api_request *request, const struct codec_message *type);
 /* ?cas: NULL if it is absent. False after having answered 400. */
 bool api_read_cas(struct api_request *request, const uint64_t **ret_cas);

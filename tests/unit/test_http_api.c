@@ -350,7 +350,7 @@ static void the_agent_is_asked(void **state)
 {
     struct party *party = *state;
     party_expect(party, "PUT", "/v1/agent/service/register?replace-existing-checks=true",
-                 "{\"Name\":\"web\",\"Port\":8080,\"Checks\":[{\"TTL\":\"10s\"}],\"Unknown\":1}",
+                 "{\"Name\":\"web\",\"Port\":8080,\"Checks\":[{\"TTL\":\"10s\"}]}",
                  200, NULL);
     assert_asked(party, "register web port 8080 checks 1 replacing");
     party_expect(party, "PUT", "/v1/agent/service/deregister/web%201", NULL, 200, NULL);
@@ -385,6 +385,12 @@ static void wrong_definitions_are_refused(void **state)
     struct party *party = *state;
     party_expect(party, "PUT", "/v1/agent/service/register", "{\"Port\":1}", 400,
                  "Missing service name");
+    party_expect(party, "PUT", "/v1/agent/service/register",
+                 "{\"Name\":\"x\",\"Proxy\":{\"Upstream\":[]}}", 400,
+                 "Request decode failed: Proxy: unknown key \"Upstream\"");
+    party_expect(party, "PUT", "/v1/catalog/register",
+                 "{\"Node\":\"x\",\"Address\":\"10.0.0.1\",\"Nodemeta\":{},\"Meta\":{}}", 400,
+                 "Request decode failed: unknown key \"Meta\"");
     party_expect(party, "PUT", "/v1/agent/service/register",
                  "{\"Name\":\"x\",\"Check\":{\"TTL\":\"1s\",\"Status\":\"fine\"}}", 400,
                  "Status for checks must 'passing', 'warning', 'critical'");
@@ -448,7 +454,7 @@ static void the_agents_own_services_are_shown(void **state)
     assert_body(party, "/v1/agent/services", "{\"foo\":{" OWN_FIELDS "}}");
     assert_body(party, "/v1/agent/services?filter=Service==nope", "{}");
     party_expect(party, "GET", "/v1/agent/checks", NULL, 200, "{\"service:foo\":{");
-    party_expect(party, "GET", "/v1/agent/service/nope", NULL, 404, "Unknown service ID \"nope\"");
+    party_expect(party, "GET", "/v1/agent/service/nope", NULL, 404, "unknown service ID: nope");
     party_expect(party, "GET", "/v1/agent/members", NULL, 200, "\"Name\":\"n1\"");
     party_expect(party, "GET", "/v1/agent/self", NULL, 200, "\"Member\":{\"Name\":\"n1\"");
     party_expect(party, "GET", "/v1/agent/metrics", NULL, 200, ".runtime.alloc_bytes\"");
