@@ -117,6 +117,8 @@ static bool expand_checks(const struct definition_target *target,
     for (size_t i = 0; i < count; i++) {
         const Pb__CheckDefinition *given =
             i < single ? definition->check : definition->checks[i - single];
+        if (protobuf_c_message_get_packed_size(&given->base) == 0)
+            continue; /* clients write {} for none */
         Pb__CheckDefinition *named = proto_copy(given, arena);
         if (text_empty(named->id))
             named->id = count == 1
@@ -124,12 +126,12 @@ static bool expand_checks(const struct definition_target *target,
                             : arena_printf(arena, "service:%s:%zu", expanded->service->id, i + 1);
         if (text_empty(named->name))
             named->name = arena_printf(arena, "Service '%s' check", expanded->service->service);
-        expanded->checks[i] =
+        Pb__HealthCheck *check =
             definition_expand_check(target, named, expanded->service, arena, error);
-        if (expanded->checks[i] == NULL)
+        if (check == NULL)
             return false;
+        expanded->checks[expanded->check_count++] = check;
     }
-    expanded->check_count = count;
     return true;
 }
 
@@ -246,6 +248,19 @@ static bool validate_service(const Pb__ServiceDefinition *definition, struct err
         return error_set(error, ERR_INVALID,
                          "Invalid service \"%s\": Proxy.DestinationServiceName must be non-empty "
                          "for Connect proxy services",
+                         name);
+    if (strcmp(definition->kind, "mesh-gateway") == 0 && definition->port == 0)
+        return error_set(error, ERR_INVALID,
+                         "Invalid service \"%s\": Port must be non-zero for a mesh-gateway", name);
+    const Pb__Weights *weights = definition->weights;
+    if (weights != NULL && weights->passing < 1)
+        return error_set(error, ERR_INVALID,
+                         "Invalid service \"%s\": Invalid Weights: Passing must be greater than 0",
+                         name);
+    if (weights != NULL && weights->warning < 0)
+        return error_set(error, ERR_INVALID,
+                         "Invalid service \"%s\": Invalid Weights: Warning must be greater or "
+                         "equal than 0",
                          name);
     if (strcmp(definition->kind, "connect-proxy") == 0 && definition->port == 0)
         return error_set(error, ERR_INVALID,
@@ -366,6 +381,8 @@ Pb__ServiceDefinition *definition_sidecar(const Pb__ServiceDefinition *definitio
         sidecar->n_meta = definition->n_meta;
         sidecar->meta = definition->meta;
     }
+    if (sidecar->weights == NULL)
+        sidecar->weights = definition->weights;
     if (text_empty(sidecar->address))
         sidecar->address = definition->address;
     if (text_empty(sidecar->token))
