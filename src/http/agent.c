@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "catalog/catalog.h"
 #include "config/entry.h"
+#include "http/content_hash.h"
 #include "http/handlers.h"
 #include "http/shapes.h"
 #include "text/json.h"
@@ -81,15 +82,6 @@ static const Pb__NodeService *own_service(struct api_request *request, struct vi
     return service != NULL && service->registered_by_agent ? service : NULL;
 }
 
-/* Not Consul's hash, which is one of Go's structs, but as stable. */
-static const char *content_hash(const struct buffer *body, struct arena *arena)
-{
-    uint64_t hash = 14695981039346656037u;
-    for (size_t i = 0; i < body->length; i++)
-        hash = (hash ^ (unsigned char)body->data[i]) * 1099511628211u;
-    return arena_printf(arena, "%016" PRIx64, hash);
-}
-
 void api_agent_service(struct api_request *request, struct view *view, struct reply *reply)
 {
     const Pb__NodeService *service = own_service(request, view, request->argument);
@@ -101,7 +93,9 @@ void api_agent_service(struct api_request *request, struct view *view, struct re
     if (!text_empty(service->kind))
         service = config_merge_proxy(view, service, scratch);
     open_service(request, reply->body, service);
-    reply->hash = content_hash(reply->body, request->arena);
+    bool has_proxy = !text_empty(service->kind);
+    uint64_t hash = content_hash_service(service, has_proxy ? buffer_text(reply->body) : NULL);
+    reply->hash = arena_printf(request->arena, "%" PRIx64, hash);
     buffer_printf(reply->body, ",\"ContentHash\":\"%s\"}", reply->hash);
     arena_free(scratch);
 }

@@ -1,0 +1,11 @@
+/* The number by which /v1/agent/service/:id tells that a service is what it was.
+ *
+ * Clients keep it and compare it with numbers from elsewhere, so it is Consul's own: 64-bit FNV-1
+ * over the fields of its Go struct (mitchellh/hashstructure, version 1). Of a proxy's configuration
+ * only that it differs is told: that part is a hash of its text. */
+#pragma once
+
+#include "consul/service.pb-c.h"
+
+/* `proxy_text`: what the service's proxy configuration is told by; NULL without a proxy. */
+uint64_t content_hash_service(const Pb__NodeService *service, const char *proxy_text);
