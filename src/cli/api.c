@@ -1,10 +1,10 @@
 #include "cli/api.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/curl.h"
 #include "base/memory.h"
 #include "cli/file.h"
 #include "text/json.h"
@@ -123,7 +123,7 @@ static void set_server_name(struct cli_api *api)
     bool has_port = port != NULL && memchr(port, ']', (size_t)(host + length - port)) == NULL;
     char *target = has_port ? mem_printf("::%.*s", (int)length, host)
                             : mem_printf("::%.*s:443", (int)length, host);
-    api->connect_to = curl_slist_append(NULL, target);
+    api->connect_to = curl.slist_append(NULL, target);
     api->tls_base = mem_printf("https://%s%s", name, has_port ? port : host + length);
     free(target);
 }
@@ -131,14 +131,14 @@ static void set_server_name(struct cli_api *api)
 static void add_header(struct cli_api *api, const char *name, const char *value)
 {
     char *line = mem_printf("%s: %s", name, value);
-    api->headers = curl_slist_append(api->headers, line);
+    api->headers = curl.slist_append(api->headers, line);
     free(line);
 }
 
 static void set_option(struct cli_api *api, CURLoption option, const char *value)
 {
     if (value != NULL)
-        curl_easy_setopt(api->curl, option, value);
+        curl.easy_setopt(api->curl, option, value);
 }
 
 static bool is_loopback(const char *base)
@@ -151,11 +151,11 @@ static bool is_loopback(const char *base)
 static void set_up_curl(struct cli_api *api)
 {
     const struct cli_api_settings *settings = api->settings;
-    api->curl = curl_easy_init();
-    curl_easy_setopt(api->curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(api->curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(api->curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
-    curl_easy_setopt(api->curl, CURLOPT_ACCEPT_ENCODING, "gzip");
+    api->curl = curl.easy_init();
+    curl.easy_setopt(api->curl, CURLOPT_NOSIGNAL, 1L);
+    curl.easy_setopt(api->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl.easy_setopt(api->curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
+    curl.easy_setopt(api->curl, CURLOPT_ACCEPT_ENCODING, "gzip");
     set_option(api, CURLOPT_UNIX_SOCKET_PATH, api->socket);
     set_option(api, CURLOPT_CAINFO, setting(settings->ca_file, "CONSUL_CACERT"));
     set_option(api, CURLOPT_CAPATH, setting(settings->ca_path, "CONSUL_CAPATH"));
@@ -163,30 +163,30 @@ static void set_up_curl(struct cli_api *api)
     set_option(api, CURLOPT_SSLKEY, setting(settings->client_key, "CONSUL_CLIENT_KEY"));
     set_option(api, CURLOPT_USERPWD, setting(NULL, "CONSUL_HTTP_AUTH"));
     if (is_loopback(api->base))
-        curl_easy_setopt(api->curl, CURLOPT_PROXY, "");
+        curl.easy_setopt(api->curl, CURLOPT_PROXY, "");
     if (api->connect_to != NULL)
-        curl_easy_setopt(api->curl, CURLOPT_CONNECT_TO, api->connect_to);
+        curl.easy_setopt(api->curl, CURLOPT_CONNECT_TO, api->connect_to);
     const char *verify = setting(NULL, "CONSUL_HTTP_SSL_VERIFY");
     if (verify != NULL && (strcmp(verify, "0") == 0 || text_equal_nocase(verify, "false"))) {
-        curl_easy_setopt(api->curl, CURLOPT_SSL_VERIFYPEER, 0L);
-        curl_easy_setopt(api->curl, CURLOPT_SSL_VERIFYHOST, 0L);
+        curl.easy_setopt(api->curl, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl.easy_setopt(api->curl, CURLOPT_SSL_VERIFYHOST, 0L);
     }
     if (api->token != NULL)
         add_header(api, "X-Consul-Token", api->token);
     add_header(api, "Content-Type", "application/json");
     add_header(api, "Expect", "");
-    curl_easy_setopt(api->curl, CURLOPT_HTTPHEADER, api->headers);
+    curl.easy_setopt(api->curl, CURLOPT_HTTPHEADER, api->headers);
 }
 
 struct cli_api *cli_api_new(const struct cli_api_settings *settings, struct error *error)
 {
     struct cli_api *api = mem_zalloc(sizeof *api);
     api->settings = settings;
-    if (!set_address(api, error) || !set_token(api, error)) {
+    if (!set_address(api, error) || !set_token(api, error) || !curl_load(error)) {
         cli_api_free(api);
         return NULL;
     }
-    curl_global_init(CURL_GLOBAL_DEFAULT);
+    curl.global_init(CURL_GLOBAL_DEFAULT);
     set_server_name(api);
     set_up_curl(api);
     return api;
@@ -196,10 +196,11 @@ void cli_api_free(struct cli_api *api)
 {
     if (api == NULL)
         return;
-    if (api->curl != NULL)
-        curl_easy_cleanup(api->curl);
-    curl_slist_free_all(api->headers);
-    curl_slist_free_all(api->connect_to);
+    if (api->curl != NULL) {
+        curl.easy_cleanup(api->curl);
+        curl.slist_free_all(api->headers);
+        curl.slist_free_all(api->connect_to);
+    }
     if (api->token != NULL)
         mem_clear(api->token, strlen(api->token));
     free(api->token);
@@ -265,7 +266,7 @@ static bool no_answer(struct cli_api *api, const char *method, const char *url, 
     snprintf(verb, sizeof verb, "%s", method);
     text_lower(verb + 1);
     long number = 0;
-    curl_easy_getinfo(api->curl, CURLINFO_OS_ERRNO, &number);
+    curl.easy_getinfo(api->curl, CURLINFO_OS_ERRNO, &number);
     system_words(number != 0 ? number : ECONNREFUSED, words, sizeof words);
     const char *where = strstr(api->base, "://") + 3;
     if (code == CURLE_COULDNT_CONNECT)
@@ -274,7 +275,7 @@ static bool no_answer(struct cli_api *api, const char *method, const char *url, 
                          "-http-addr and CONSUL_HTTP_ADDR say where to look",
                          verb, url, api->socket != NULL ? "unix" : "tcp",
                          api->socket != NULL ? api->socket : where, words);
-    const char *reason = text_empty(detail) ? curl_easy_strerror(code) : detail;
+    const char *reason = text_empty(detail) ? curl.easy_strerror(code) : detail;
     if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
         return error_set(error, ERR_UNAVAILABLE,
                          "%s \"%s\": %s; -ca-file or CONSUL_CACERT names the authority to trust",
@@ -318,21 +319,21 @@ bool cli_api_call(struct cli_api *api, const char *method, const char *path, con
     buffer_printf(&shown, "%s%s", api->base, buffer_text(&url));
     char *target =
         mem_printf("%s%s", api->tls_base != NULL ? api->tls_base : api->base, buffer_text(&url));
-    curl_easy_setopt(api->curl, CURLOPT_URL, target);
-    curl_easy_setopt(api->curl, CURLOPT_CUSTOMREQUEST, method);
-    curl_easy_setopt(api->curl, CURLOPT_ERRORBUFFER, detail);
-    curl_easy_setopt(api->curl, CURLOPT_WRITEFUNCTION, take_body);
-    curl_easy_setopt(api->curl, CURLOPT_WRITEDATA, &reply);
+    curl.easy_setopt(api->curl, CURLOPT_URL, target);
+    curl.easy_setopt(api->curl, CURLOPT_CUSTOMREQUEST, method);
+    curl.easy_setopt(api->curl, CURLOPT_ERRORBUFFER, detail);
+    curl.easy_setopt(api->curl, CURLOPT_WRITEFUNCTION, take_body);
+    curl.easy_setopt(api->curl, CURLOPT_WRITEDATA, &reply);
     if (body != NULL) {
-        curl_easy_setopt(api->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(body));
-        curl_easy_setopt(api->curl, CURLOPT_POSTFIELDS, body);
+        curl.easy_setopt(api->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(body));
+        curl.easy_setopt(api->curl, CURLOPT_POSTFIELDS, body);
     } else {
-        curl_easy_setopt(api->curl, CURLOPT_HTTPGET, 1L);
+        curl.easy_setopt(api->curl, CURLOPT_HTTPGET, 1L);
     }
-    CURLcode code = curl_easy_perform(api->curl);
-    curl_easy_setopt(api->curl, CURLOPT_ERRORBUFFER, NULL);
+    CURLcode code = curl.easy_perform(api->curl);
+    curl.easy_setopt(api->curl, CURLOPT_ERRORBUFFER, NULL);
     long status = 0;
-    curl_easy_getinfo(api->curl, CURLINFO_RESPONSE_CODE, &status);
+    curl.easy_getinfo(api->curl, CURLINFO_RESPONSE_CODE, &status);
     bool ok = code == CURLE_OK && status >= 200 && status < 300;
     if (code != CURLE_OK) {
         no_answer(api, method, buffer_text(&shown), code, detail, error);

@@ -1,25 +1,25 @@
 #include "net/http_client.h"
 
-#include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
 #include "base/buffer.h"
+#include "base/curl.h"
 #include "base/list.h"
 #include "base/memory.h"
 
 struct http_client {
     struct loop *loop;
-    CURLM *multi;
-    struct timer *timer; /* curl's own time-outs */
+    CURLM *multi;        /* NULL until the first request */
+    struct timer *timer; /* curl's own time-outs, and the report that there is no curl */
     struct list fetches; /* struct http_fetch.link */
 };
 
 struct http_fetch {
     struct list link;
     struct http_client *client;
-    CURL *easy;
+    CURL *easy; /* NULL: curl could not be loaded */
     struct curl_slist *headers;
     struct buffer body;
     size_t body_max;
@@ -37,9 +37,11 @@ struct watched_socket {
 
 static void fetch_free(struct http_fetch *fetch)
 {
-    curl_multi_remove_handle(fetch->client->multi, fetch->easy);
-    curl_easy_cleanup(fetch->easy);
-    curl_slist_free_all(fetch->headers);
+    if (fetch->easy != NULL) {
+        curl.multi_remove_handle(fetch->client->multi, fetch->easy);
+        curl.easy_cleanup(fetch->easy);
+        curl.slist_free_all(fetch->headers);
+    }
     buffer_free(&fetch->body);
     list_remove(&fetch->link);
     free(fetch);
@@ -49,10 +51,10 @@ static void finish(struct http_fetch *fetch, CURLcode result)
 {
     long status = 0;
     struct error error = {0};
-    curl_easy_getinfo(fetch->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl.easy_getinfo(fetch->easy, CURLINFO_RESPONSE_CODE, &status);
     if (result != CURLE_OK)
         error_set(&error, result == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_UNAVAILABLE, "%s",
-                  *fetch->error != '\0' ? fetch->error : curl_easy_strerror(result));
+                  *fetch->error != '\0' ? fetch->error : curl.easy_strerror(result));
     fetch->done(fetch->arg, (int)status, buffer_text(&fetch->body), fetch->body.length,
                 result != CURLE_OK ? &error : NULL);
     fetch_free(fetch);
@@ -61,12 +63,12 @@ static void finish(struct http_fetch *fetch, CURLcode result)
 static void collect_finished(struct http_client *client)
 {
     int left;
-    for (CURLMsg *message; (message = curl_multi_info_read(client->multi, &left)) != NULL;) {
+    for (CURLMsg *message; (message = curl.multi_info_read(client->multi, &left)) != NULL;) {
         struct http_fetch *fetch = NULL;
         CURLcode result = message->data.result;
         if (message->msg != CURLMSG_DONE)
             continue;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&fetch);
+        curl.easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&fetch);
         finish(fetch, result);
     }
 }
@@ -80,15 +82,30 @@ static void on_socket(uv_poll_t *poll, int status, int events)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
         flags |= CURL_CSELECT_OUT;
-    curl_multi_socket_action(client->multi, watched->socket, flags, &running);
+    curl.multi_socket_action(client->multi, watched->socket, flags, &running);
     collect_finished(client);
+}
+
+static void report_no_curl(struct http_client *client)
+{
+    while (!list_empty(&client->fetches)) {
+        struct http_fetch *fetch = list_entry(client->fetches.next, struct http_fetch, link);
+        struct error error = {0};
+        curl_load(&error);
+        fetch->done(fetch->arg, 0, "", 0, &error);
+        fetch_free(fetch);
+    }
 }
 
 static void on_timer(void *arg)
 {
     struct http_client *client = arg;
     int running;
-    curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    if (client->multi == NULL) {
+        report_no_curl(client);
+        return;
+    }
+    curl.multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     collect_finished(client);
 }
 
@@ -115,7 +132,7 @@ static int set_socket(CURL *easy, curl_socket_t socket, int what, void *arg, voi
     struct watched_socket *watched = socket_arg;
     if (what == CURL_POLL_REMOVE) {
         if (watched != NULL) {
-            curl_multi_assign(client->multi, socket, NULL);
+            curl.multi_assign(client->multi, socket, NULL);
             uv_close((uv_handle_t *)&watched->poll, free_watched);
         }
         return 0;
@@ -126,7 +143,7 @@ static int set_socket(CURL *easy, curl_socket_t socket, int what, void *arg, voi
         watched->socket = socket;
         watched->poll.data = watched;
         uv_poll_init_socket(loop_uv(client->loop), &watched->poll, socket);
-        curl_multi_assign(client->multi, socket, watched);
+        curl.multi_assign(client->multi, socket, watched);
     }
     int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
     uv_poll_start(&watched->poll, events, on_socket);
@@ -139,12 +156,22 @@ struct http_client *http_client_new(struct loop *loop)
     client->loop = loop;
     client->timer = timer_new(loop, on_timer, client);
     list_init(&client->fetches);
-    client->multi = curl_multi_init();
-    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
-    curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
-    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, set_timer);
-    curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
     return client;
+}
+
+static bool need_multi(struct http_client *client)
+{
+    struct error error;
+    if (client->multi != NULL)
+        return true;
+    if (!curl_load(&error))
+        return false;
+    client->multi = curl.multi_init();
+    curl.multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
+    curl.multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
+    curl.multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+    curl.multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
+    return true;
 }
 
 void http_client_free(struct http_client *client)
@@ -153,7 +180,8 @@ void http_client_free(struct http_client *client)
         return;
     list_for_each (node, &client->fetches)
         fetch_free(list_entry(node, struct http_fetch, link));
-    curl_multi_cleanup(client->multi);
+    if (client->multi != NULL)
+        curl.multi_cleanup(client->multi);
     timer_free(client->timer);
     free(client);
 }
@@ -176,33 +204,37 @@ struct http_fetch *http_fetch_start(struct http_client *client,
     fetch->done = done;
     fetch->arg = arg;
     fetch->body_max = request->body_max;
-    fetch->easy = curl_easy_init();
-    for (const char *const *header = request->headers; header != NULL && *header != NULL; header++)
-        fetch->headers = curl_slist_append(fetch->headers, *header);
-    CURL *easy = fetch->easy;
-    curl_easy_setopt(easy, CURLOPT_URL, request->url);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, fetch->headers);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, request->follow_redirects ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, 10L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, request->tls_skip_verify ? 0L : 1L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, request->tls_skip_verify ? 0L : 2L);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, fetch->error);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, fetch);
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, fetch);
-    if (request->body != NULL)
-        curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request->body);
-    if (request->method != NULL)
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
-    if (request->method != NULL && strcmp(request->method, "HEAD") == 0)
-        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L); /* else it waits for a body that never comes */
-    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
     list_append(&client->fetches, &fetch->link);
-    curl_multi_add_handle(client->multi, easy);
+    if (!need_multi(client)) {
+        timer_start(client->timer, 0, 0);
+        return fetch;
+    }
+    fetch->easy = curl.easy_init();
+    for (const char *const *header = request->headers; header != NULL && *header != NULL; header++)
+        fetch->headers = curl.slist_append(fetch->headers, *header);
+    CURL *easy = fetch->easy;
+    curl.easy_setopt(easy, CURLOPT_URL, request->url);
+    curl.easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl.easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    curl.easy_setopt(easy, CURLOPT_HTTPHEADER, fetch->headers);
+    curl.easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    curl.easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl.easy_setopt(easy, CURLOPT_FOLLOWLOCATION, request->follow_redirects ? 1L : 0L);
+    curl.easy_setopt(easy, CURLOPT_MAXREDIRS, 10L);
+    curl.easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, request->tls_skip_verify ? 0L : 1L);
+    curl.easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, request->tls_skip_verify ? 0L : 2L);
+    curl.easy_setopt(easy, CURLOPT_ERRORBUFFER, fetch->error);
+    curl.easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl.easy_setopt(easy, CURLOPT_WRITEDATA, fetch);
+    curl.easy_setopt(easy, CURLOPT_PRIVATE, fetch);
+    if (request->body != NULL)
+        curl.easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request->body);
+    if (request->method != NULL)
+        curl.easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+    if (request->method != NULL && strcmp(request->method, "HEAD") == 0)
+        curl.easy_setopt(easy, CURLOPT_NOBODY, 1L); /* else it waits for a body that never comes */
+    curl.easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+    curl.multi_add_handle(client->multi, easy);
     return fetch;
 }
 
