@@ -37,6 +37,8 @@ class Names:
         if isinstance(value, int):
             return self.ports.get(str(value), value)
         if isinstance(value, str):
+            if value in self.ports:
+                return self.ports[value]
             value = PEM.sub(lambda match: f"<{len(re.findall('BEGIN', match[0]))} PEM>", value)
             for text, name in self.texts:
                 value = value.replace(text, name)
