@@ -186,6 +186,11 @@ void loop_stop(struct loop *loop)
     uv_stop(&loop->uv);
 }
 
+uint64_t loop_clock_ns(void)
+{
+    return uv_hrtime();
+}
+
 uint64_t loop_now(const struct loop *loop)
 {
     return uv_now(&loop->uv);

@@ -20,7 +20,8 @@ struct loop *loop_new(void);
 void loop_free(struct loop *loop);
 void loop_run(struct loop *loop);  /* until loop_stop, or until nothing is left to wait for */
 void loop_stop(struct loop *loop);
-uint64_t loop_now(const struct loop *loop); /* ms, monotonic */
+uint64_t loop_now(const struct loop *loop); /* ms, monotonic; when the turn began */
+uint64_t loop_clock_ns(void);               /* this moment, to measure what work takes */
 
 /* Runs `fn` once at the end of this turn, after all I/O callbacks, in the order asked for. What is
  * deferred while deferred functions run goes to the next turn. */
