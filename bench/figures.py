@@ -1,5 +1,6 @@
 """Figures, their aims, and the table."""
 import dataclasses
+import math
 import statistics
 
 
@@ -27,12 +28,14 @@ def spread(values):
 
 
 def compare(figure, pons, consul):
-    """How many times better Pons is, or None."""
+    """How many times better Pons is, or None; infinity if it needs nothing at all."""
     if not pons or not consul:
         return None
     ours, theirs = statistics.median(pons), statistics.median(consul)
     better, worse = (theirs, ours) if figure.rate else (ours, theirs)
-    return worse / better if better > 0 else None
+    if better <= 0:
+        return math.inf if worse > 0 else None
+    return worse / better
 
 
 def judge(figure, pons, factor):
@@ -44,6 +47,14 @@ def judge(figure, pons, factor):
     return "", None
 
 
+def times(factor):
+    if factor is None:
+        return "-"
+    if factor > 1000:
+        return "> 1000 x"
+    return f"{factor:.2g} x" if factor < 10 else f"{factor:.0f} x"
+
+
 def rows(figures, values):
     """For each figure that was measured: its line of the table, and the same for JSON."""
     for name, figure in figures.items():
@@ -53,10 +64,9 @@ def rows(figures, values):
         factor = compare(figure, pons, consul)
         aim, met = judge(figure, pons, factor)
         line = [figure.text, figure.unit, spread(pons) if pons else "-", spread(consul) if consul else "-",
-                f"{factor:.2g} x" if factor and factor < 10 else f"{factor:.0f} x" if factor else "-",
-                aim, {True: "met", False: "MISSED", None: ""}[met]]
+                times(factor), aim, {True: "met", False: "MISSED", None: ""}[met]]
         yield line, {"name": name, "text": figure.text, "unit": figure.unit, "pons": pons, "consul": consul,
-                     "times_better": factor, "aim": aim, "met": met}
+                     "times_better": times(factor), "aim": aim, "met": met}
 
 
 def table(lines, with_consul):

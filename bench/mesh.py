@@ -14,6 +14,8 @@ GATEWAY = {
     "gateway_change": Figure("one change among 5,000 mesh instances, to the gateway's endpoints", "ms", ratio=2),
     "gateway_change_cpu": Figure("CPU for it at the agent", "ms", ratio=5),
     "gateway_change_bytes": Figure("bytes of xDS for it", "B"),
+    "gateway_burst": Figure("200 changes in a burst, until the gateway has the last", "ms", ratio=2),
+    "gateway_burst_cpu": Figure("CPU for them at the agent", "ms", ratio=5),
     "gateway_first": Figure("a new gateway has all of them after", "ms"),
     "gateway_first_cpu": Figure("CPU for that at the agent", "ms", ratio=2),
 }
@@ -55,9 +57,11 @@ def quiet_bytes(admin):
     return now
 
 
-def change_gateway(client, admin, port):
+def change_gateway(client, admin, ports):
+    """One change after the other, and the wait for the last."""
     start = time.monotonic()
-    client.put("/v1/catalog/register", peerings.instance(250, 5, native=True, port=port))
+    for port in ports:
+        client.put("/v1/catalog/register", peerings.instance(250, 5, native=True, port=port))
     while str(port) not in endpoints(admin):
         time.sleep(0.001)
     return milliseconds(time.monotonic() - start)
@@ -78,10 +82,16 @@ def measure_gateway(side, lab, options):
     count, times = options.many(10), []
     cpu, received = usage.cpu(), quiet_bytes(admin)
     for change in range(count):
-        times.append(change_gateway(client, admin, 20000 + change))
+        times.append(change_gateway(client, admin, [20000 + change]))
         time.sleep(0.3)
-    return {"gateway_change": times, "gateway_change_cpu": [milliseconds(usage.cpu() - cpu) / count],
-            "gateway_change_bytes": [(quiet_bytes(admin) - received) / count],
+    change_cpu, change_bytes = usage.cpu() - cpu, quiet_bytes(admin) - received
+
+    cpu = usage.cpu()
+    burst = change_gateway(client, admin, range(21000, 21200))
+    usage.settle()
+    return {"gateway_burst": [burst], "gateway_burst_cpu": [milliseconds(usage.cpu() - cpu)],
+            "gateway_change": times, "gateway_change_cpu": [milliseconds(change_cpu) / count],
+            "gateway_change_bytes": [change_bytes / count],
             "gateway_first": [first], "gateway_first_cpu": [first_cpu]}
 
 

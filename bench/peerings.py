@@ -1,5 +1,6 @@
 """Two agents that are peered: how long that takes, and what many exported instances cost."""
 import concurrent.futures
+import json
 import time
 
 from figures import Figure
@@ -26,9 +27,9 @@ ESTABLISH = {
 
 def establish(dialer, acceptor):
     """Time to ACTIVE at the dialer, and how long it showed ESTABLISHING."""
-    token = acceptor.call("POST", "/v1/peering/token", {"PeerName": HERE})[1]
+    answer = acceptor.call("POST", "/v1/peering/token", {"PeerName": HERE})[1]
     start = shown = time.monotonic()
-    body = {"PeerName": THERE, "PeeringToken": token_of(token)}
+    body = {"PeerName": THERE, "PeeringToken": json.loads(answer)["PeeringToken"]}
     dialer.call("POST", "/v1/peering/establish", body)
     began = time.monotonic()
     while (state := dialer.get(f"/v1/peering/{THERE}")["State"]) != "ACTIVE":
@@ -36,11 +37,6 @@ def establish(dialer, acceptor):
             shown = time.monotonic()
         time.sleep(0.001)
     return milliseconds(time.monotonic() - start), milliseconds(max(0, shown - began))
-
-
-def token_of(answer):
-    import json
-    return json.loads(answer)["PeeringToken"]
 
 
 def forget(dialer, acceptor):
