@@ -13,6 +13,7 @@ static struct {
     FILE *output;
     log_sink_fn *sink;
     void *sink_arg;
+    enum log_level sink_level;
 } logger = {.level = LOG_INFO};
 
 static const struct {
@@ -56,11 +57,12 @@ const char *log_level_name(enum log_level level)
 
 bool log_enabled(enum log_level level)
 {
-    return level >= logger.level;
+    return level >= logger.level || (logger.sink != NULL && level >= logger.sink_level);
 }
 
-void log_set_sink(log_sink_fn *sink, void *arg)
+void log_set_sink(enum log_level level, log_sink_fn *sink, void *arg)
 {
+    logger.sink_level = level;
     logger.sink = sink;
     logger.sink_arg = arg;
 }
@@ -92,40 +94,59 @@ static void add_plain_text(struct buffer *line, const char *text)
     }
 }
 
+void log_format(const struct log_event *event, bool json, struct buffer *line)
+{
+    struct tm utc;
+    gmtime_r(&event->time.tv_sec, &utc);
+    char stamp[32];
+    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
+    if (json) {
+        buffer_printf(line, "{\"@timestamp\":\"%s.%06ldZ\",\"@level\":\"", stamp,
+                      event->time.tv_nsec / 1000);
+        for (const char *c = levels[event->level].name; *c != '\0'; c++)
+            buffer_add_byte(line, (char)(*c | 0x20));
+        buffer_printf(line, "\",\"@module\":\"%s\",\"@message\":\"", event->name);
+        add_json_text(line, event->message);
+        buffer_add_text(line, "\"}");
+    } else {
+        buffer_printf(line, "%s.%03ldZ %s %s: ", stamp, event->time.tv_nsec / 1000000,
+                      levels[event->level].word, event->name);
+        add_plain_text(line, event->message);
+    }
+}
+
+static void write_line(const struct log_event *event)
+{
+    struct buffer line = {0};
+    FILE *output = logger.output != NULL ? logger.output : stderr;
+    log_format(event, logger.json, &line);
+    fprintf(output, "%s\n", buffer_text(&line));
+    fflush(output);
+    buffer_free(&line);
+}
+
+static void tell_sink(const struct log_event *event)
+{
+    log_sink_fn *sink = logger.sink;
+    logger.sink = NULL;
+    sink(logger.sink_arg, event);
+    logger.sink = sink;
+}
+
 void log_write(enum log_level level, const char *name, const char *format, ...)
 {
     if (!log_enabled(level))
         return;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    struct tm utc;
-    gmtime_r(&now.tv_sec, &utc);
-    char stamp[32];
-    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
-
-    struct buffer message = {0}, line = {0};
+    struct buffer message = {0};
     va_list args;
     va_start(args, format);
     buffer_vprintf(&message, format, args);
     va_end(args);
-    if (logger.json) {
-        buffer_printf(&line, "{\"@timestamp\":\"%s.%06ldZ\",\"@level\":\"", stamp,
-                      now.tv_nsec / 1000);
-        for (const char *c = levels[level].name; *c != '\0'; c++)
-            buffer_add_byte(&line, (char)(*c | 0x20));
-        buffer_printf(&line, "\",\"@module\":\"%s\",\"@message\":\"", name);
-        add_json_text(&line, buffer_text(&message));
-        buffer_add_text(&line, "\"}");
-    } else {
-        buffer_printf(&line, "%s.%03ldZ %s %s: ", stamp, now.tv_nsec / 1000000, levels[level].word,
-                      name);
-        add_plain_text(&line, buffer_text(&message));
-    }
-    FILE *output = logger.output != NULL ? logger.output : stderr;
-    fprintf(output, "%s\n", buffer_text(&line));
-    fflush(output);
-    if (logger.sink != NULL)
-        logger.sink(logger.sink_arg, level, buffer_text(&line));
+    struct log_event event = {.level = level, .name = name, .message = buffer_text(&message)};
+    clock_gettime(CLOCK_REALTIME, &event.time);
+    if (level >= logger.level)
+        write_line(&event);
+    if (logger.sink != NULL && level >= logger.sink_level)
+        tell_sink(&event);
     buffer_free(&message);
-    buffer_free(&line);
 }

@@ -8,6 +8,9 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <time.h>
+
+struct buffer;
 
 enum log_level { LOG_TRACE, LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
@@ -27,6 +30,15 @@ void log_write(enum log_level level, const char *name, const char *format, ...)
 #define log_warn(name, ...) log_write(LOG_WARN, name, __VA_ARGS__)
 #define log_error(name, ...) log_write(LOG_ERROR, name, __VA_ARGS__)
 
-/* Sees every line that the level lets through, after it is written (for /v1/agent/monitor). */
-typedef void log_sink_fn(void *arg, enum log_level level, const char *line);
-void log_set_sink(log_sink_fn *sink, void *arg);
+struct log_event {
+    enum log_level level;
+    struct timespec time;
+    const char *name, *message;
+};
+/* Appends the event as a line, without its end. */
+void log_format(const struct log_event *event, bool json, struct buffer *line);
+
+/* Sees every event of `level` and above, also what is not written (for /v1/agent/monitor). NULL:
+ * none. What it logs itself, it does not see. */
+typedef void log_sink_fn(void *arg, const struct log_event *event);
+void log_set_sink(enum log_level level, log_sink_fn *sink, void *arg);

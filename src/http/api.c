@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "http/leaves.h"
 #include "http/request.h"
@@ -25,6 +26,7 @@ struct api *api_new(const struct api_config *config)
     api->config.advertise_address = mem_strdup(config->advertise_address);
     api->references = 1;
     api->answers = answers_new();
+    api->monitors = monitors_new(config->loop);
     if (config->authority != NULL)
         api->leaves = leaves_new(config->loop, config->authority);
     return api;
@@ -50,6 +52,8 @@ void api_free(struct api *api)
         return;
     leaves_free(api->leaves);
     api->leaves = NULL;
+    monitors_free(api->monitors);
+    api->monitors = NULL;
     api_unref(api);
 }
 
@@ -114,6 +118,10 @@ static void send(struct api_request *request, int status, struct headers *header
 {
     struct api *api = request->api;
     request_end(request);
+    if (log_enabled(LOG_DEBUG))
+        log_debug("agent.http", "Request finished: method=%s path=%s from=%s status=%d",
+                  http_method(request->http), http_path(request->http), http_peer(request->http),
+                  status);
     struct buffer pretty = {0};
     if (request->pretty && length > 0 && (body[0] == '{' || body[0] == '[')) {
         json_write_pretty(&pretty, body, length);
@@ -146,6 +154,13 @@ void api_answer(struct api_request *request, int status, const char *content_typ
     struct headers headers = {.count = 0};
     add_common_headers(&headers, request, content_type);
     send(request, status, &headers, body, length);
+}
+
+void api_answer_start(struct api_request *request, const char *content_type)
+{
+    struct headers headers = {.count = 0};
+    add_common_headers(&headers, request, content_type);
+    http_respond_start(request->http, 200, headers.items, headers.count);
 }
 
 static void answer_text(struct api_request *request, int status, const char *text)

@@ -25,6 +25,7 @@ struct api {
     struct buffer body, key;  /* of the read at work; reads are never nested */
     struct answers *answers;
     struct leaves *leaves; /* NULL without an authority */
+    struct monitors *monitors;
     uint64_t requests;     /* since the start, for /v1/agent/metrics */
 };
 
@@ -118,6 +119,9 @@ bool request_wants_node(const struct api_request *request, const Pb__Node *node)
 
 void api_answer(struct api_request *request, int status, const char *content_type, const char *body,
                 size_t length);
+/* Begins an answer that goes on by http_respond_chunk; api_answer ends the request once its client
+ * has gone. */
+void api_answer_start(struct api_request *request, const char *content_type);
 __attribute__((format(printf, 3, 4))) void api_answer_error(struct api_request *request, int status,
                                                             const char *format, ...);
 /* Answers by the error's code, or `success`. An api_done_fn; `request` is a struct api_request. */
@@ -146,6 +150,10 @@ void request_end(
 void request_run(struct api_request *request);
 /* Wakes all who wait in a list of wakers (reply.wakers). */
 void request_wake_all(struct list *wakers);
+
+/* Followers of the log (monitor.c); they are gone before it is freed. */
+struct monitors *monitors_new(struct loop *loop);
+void monitors_free(struct monitors *monitors);
 
 /* Bodies of shared routes that were made at the store's present index. */
 struct answer {

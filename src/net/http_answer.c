@@ -183,6 +183,14 @@ void http_respond_chunk(struct http_request *request, const void *data, size_t l
         http_request_emit(request, "\r\n", 2);
 }
 
+bool http_respond_full(const struct http_request *request)
+{
+    const struct http_connection *connection = request->connection;
+    if (connection == NULL)
+        return true;
+    return request->out.length > 0 || connection->core->transport->full(connection->transport_arg);
+}
+
 void http_respond_end(struct http_request *request)
 {
     if (!request->connection) {

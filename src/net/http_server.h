@@ -52,6 +52,8 @@ void http_respond_start(struct http_request *request, int status,
                         const struct http_header *headers, size_t header_count);
 void http_respond_chunk(struct http_request *request, const void *data, size_t length);
 void http_respond_end(struct http_request *request);
+/* True while the client reads more slowly than chunks come: hold back. */
+bool http_respond_full(const struct http_request *request);
 
 typedef void http_handler_fn(void *arg, struct http_request *request);
 
