@@ -221,7 +221,7 @@ static void test_refusals_of_intentions(void **state)
         {INTENTIONS("{\"Name\":\"web\",\"Action\":\"allow\",\"Peer\":\"p\",\"Partition\":\"q\"}"),
          "Sources[0].Peer: cannot set Peer and Partition at the same time."},
         {INTENTIONS("{\"Name\":\"web\",\"Action\":\"allow\",\"Peer\":\"*\"}"),
-         "Sources[0].Peer: cannot use wildcard '*' in Peer"},
+         "Sources[0].Peer: cannot use wildcard '*' in peer"},
         {INTENTIONS("{\"Name\":\"foo\",\"Action\":\"deny\"},{\"Name\":\"foo\",\"Action\":"
                     "\"allow\",\"Namespace\":\"default\"}"),
          "Sources[1] defines \"foo\" more than once"},

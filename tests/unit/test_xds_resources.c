@@ -78,8 +78,8 @@ static void test_a_peered_upstream_is_dialled_at_the_peers_gateway(void **state)
     assert_int_equal(resources->types[XDS_LISTENER].count, 3);
     assert_int_equal(resources->types[XDS_ROUTE].count, 0);
     assert_null(resources->problems);
-    expect(resources, XDS_CLUSTER, "backend.default.cluster-02.external.TD2",
-           "{'name': 'backend.default.cluster-02.external.TD2', 'type': 'EDS',"
+    expect(resources, XDS_CLUSTER, "backend.default.cluster-02.external.td2",
+           "{'name': 'backend.default.cluster-02.external.td2', 'type': 'EDS',"
            " 'eds_cluster_config': " EDS ", 'connect_timeout': '5s', 'circuit_breakers': {},"
            " 'outlier_detection': {'max_ejection_percent': 99},"
            " 'common_lb_config': {'healthy_panic_threshold': {}},"
@@ -88,13 +88,13 @@ static void test_a_peered_upstream_is_dialled_at_the_peers_gateway(void **state)
            "  'common_tls_context': {" LEAF ", 'validation_context': {'trusted_ca': " ROOT2 ","
            "   'match_typed_subject_alt_names': ["
            "    {'san_type': 'URI', 'matcher': {'exact': "
-           "'spiffe://TD2/ns/default/dc/dc2/svc/backend'}},"
+           "'spiffe://td2/ns/default/dc/dc2/svc/backend'}},"
            "    {'san_type': 'URI', 'matcher': {'exact': "
-           "'spiffe://TD2/gateway/mesh/dc/dc2'}}]}},"
-           "  'sni': 'backend.default.default.cluster-01.external.TD2'}}}");
+           "'spiffe://td2/gateway/mesh/dc/dc2'}}]}},"
+           "  'sni': 'backend.default.default.cluster-01.external.td2'}}}");
     expect(
-        resources, XDS_ENDPOINT, "backend.default.cluster-02.external.TD2",
-        "{'cluster_name': 'backend.default.cluster-02.external.TD2', 'endpoints': [{'lb_endpoints':"
+        resources, XDS_ENDPOINT, "backend.default.cluster-02.external.td2",
+        "{'cluster_name': 'backend.default.cluster-02.external.td2', 'endpoints': [{'lb_endpoints':"
         " [{'endpoint': {'address': {'socket_address': {'address': '127.12.0.3',"
         " 'port_value': 8443}}}, 'health_status': 'HEALTHY', 'load_balancing_weight': 1}]}]}");
     expect(resources, XDS_LISTENER, "backend?peer=cluster-02:127.11.0.11:5001",
@@ -103,7 +103,7 @@ static void test_a_peered_upstream_is_dialled_at_the_peers_gateway(void **state)
            " 'filter_chains': [{'filters': [{'name': 'envoy.filters.network.tcp_proxy',"
            " 'typed_config': {" TYPE "extensions.filters.network.tcp_proxy.v3.TcpProxy',"
            "  'stat_prefix': 'upstream_peered.backend.default.cluster-02',"
-           "  'cluster': 'backend.default.cluster-02.external.TD2'}}]}]}");
+           "  'cluster': 'backend.default.cluster-02.external.td2'}}]}]}");
     expect(
         resources, XDS_LISTENER, "web-api?peer=cluster-02:127.11.0.11:5002",
         "{'name': 'web-api?peer=cluster-02:127.11.0.11:5002', 'traffic_direction': 'OUTBOUND',"
@@ -114,7 +114,7 @@ static void test_a_peered_upstream_is_dialled_at_the_peers_gateway(void **state)
         "  'route_config': {'name': 'web-api?peer=cluster-02', 'virtual_hosts': [{"
         "   'name': 'web-api.default.cluster-02', 'domains': ['*'], 'routes': [{"
         "    'match': {'prefix': '/'},"
-        "    'route': {'cluster': 'web-api.default.cluster-02.external.TD2'}}]}]},"
+        "    'route': {'cluster': 'web-api.default.cluster-02.external.td2'}}]}]},"
         "  'http_filters': [{'name': 'envoy.filters.http.router', 'typed_config': {" TYPE
         "extensions.filters.http.router.v3.Router'}}],"
         "  'tracing': {'random_sampling': {}}, 'upgrade_configs': [{'upgrade_type': 'websocket'}]"
@@ -147,8 +147,8 @@ static void test_a_peered_upstream_is_dialled_at_the_peers_gateway(void **state)
     "'validation_context': {'custom_validator_config': {'name': "                               \
     "'envoy.tls.cert_validator.spiffe',"                                                        \
     " 'typed_config': {" TYPE "extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig'," \
-    " 'trust_domains': [{'name': 'TD1', 'trust_bundle': " ROOT1 "},"                            \
-    " {'name': 'TD2', 'trust_bundle': " ROOT2 "}]}}}"
+    " 'trust_domains': [{'name': 'td1', 'trust_bundle': " ROOT1 "},"                            \
+    " {'name': 'td2', 'trust_bundle': " ROOT2 "}]}}}"
 
 static void test_an_http_service_lets_peers_in_by_its_route(void **state)
 {
@@ -185,10 +185,10 @@ static void test_an_http_service_lets_peers_in_by_its_route(void **state)
         "extensions.filters.http.rbac.v3.RBACPerRoute', 'rbac': {'rules': {'policies': {"
         "  'consul-intentions-layer4': {'permissions': [{'any': true}], 'principals': [{'and_ids':"
         "   {'ids': [{'authenticated': {'principal_name': {'safe_regex': {"
-        "     'regex': '^spiffe://TD2/gateway/mesh/dc/[^/]+$'}}}},"
+        "     'regex': '^spiffe://td2/gateway/mesh/dc/[^/]+$'}}}},"
         "    {'header': {'name': 'x-forwarded-client-cert', 'string_match': {'safe_regex': "
         "{'regex':"
-        "     '^[^,]+;URI=spiffe://TD1/ns/default/dc/[^/]+/svc/web(?:,.*)?$'}}}}]}}]}}}}}}}]}");
+        "     '^[^,]+;URI=spiffe://td1/ns/default/dc/[^/]+/svc/web(?:,.*)?$'}}}}]}}]}}}}}}}]}");
     const struct xds_resource *listener =
         fixture_find(resources, XDS_LISTENER, "public_listener:127.12.0.12:21000");
     assert_string_equal(listener->children[0], "public_listener");
@@ -210,7 +210,7 @@ static void test_a_tcp_service_sees_the_peers_own_certificate(void **state)
            "extensions.filters.network.rbac.v3.RBAC', 'rules': {'policies': {"
            "   'consul-intentions-layer4': {'permissions': [{'any': true}], 'principals': ["
            "    {'authenticated': {'principal_name': {'safe_regex': {"
-           "     'regex': '^spiffe://TD1/ns/default/dc/[^/]+/svc/web$'}}}}]}}},"
+           "     'regex': '^spiffe://td1/ns/default/dc/[^/]+/svc/web$'}}}}]}}},"
            "   'stat_prefix': 'connect_authz'}},"
            "  {'name': 'envoy.filters.network.tcp_proxy', 'typed_config': {" TYPE
            "extensions.filters.network.tcp_proxy.v3.TcpProxy',"
@@ -235,13 +235,13 @@ static void test_the_exporting_gateway_terminates_http_and_passes_tcp(void **sta
            "{" TYPE "extensions.filters.listener.tls_inspector.v3.TlsInspector'}}],"
            " 'filter_chains': ["
            "  {'filter_chain_match': {'server_names': ["
-           "     'backend.default.default.cluster-01.external.TD2']},"
+           "     'backend.default.default.cluster-01.external.td2']},"
            "   'filters': [{'name': 'envoy.filters.network.tcp_proxy', 'typed_config': {" TYPE
            "extensions.filters.network.tcp_proxy.v3.TcpProxy',"
            "    'stat_prefix': 'mesh_gateway_local_peered.backend.default.default.dc2',"
-           "    'cluster': 'exported~backend.default.dc2.internal.TD2'}}]},"
+           "    'cluster': 'exported~backend.default.dc2.internal.td2'}}]},"
            "  {'filter_chain_match': {'server_names': ["
-           "     'web-api.default.default.cluster-01.external.TD2']},"
+           "     'web-api.default.default.cluster-01.external.td2']},"
            "   'filters': [{'name': 'envoy.filters.network.http_connection_manager', "
            "'typed_config': {" TYPE
            "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',"
@@ -263,24 +263,24 @@ static void test_the_exporting_gateway_terminates_http_and_passes_tcp(void **sta
            "   {'name': 'envoy.filters.network.tcp_proxy', 'typed_config': {" TYPE
            "extensions.filters.network.tcp_proxy.v3.TcpProxy',"
            "    'stat_prefix': 'mesh_gateway_local.wan', 'cluster': ''}}]}]}");
-    expect(resources, XDS_CLUSTER, "exported~web-api.default.dc2.internal.TD2",
-           "{'name': 'exported~web-api.default.dc2.internal.TD2',"
-           " 'alt_stat_name': 'exported~web-api.default.dc2.internal.TD2', 'type': 'EDS',"
+    expect(resources, XDS_CLUSTER, "exported~web-api.default.dc2.internal.td2",
+           "{'name': 'exported~web-api.default.dc2.internal.td2',"
+           " 'alt_stat_name': 'exported~web-api.default.dc2.internal.td2', 'type': 'EDS',"
            " 'eds_cluster_config': " EDS ", 'connect_timeout': '5s', 'circuit_breakers': {},"
            " 'outlier_detection': {}, 'common_lb_config': {'healthy_panic_threshold': {}},"
            " 'transport_socket': {'name': 'tls', 'typed_config': {" TYPE
            "extensions.transport_sockets.tls.v3.UpstreamTlsContext',"
            "  'common_tls_context': {" LEAF ", 'validation_context': {'trusted_ca': " ROOT2 ","
            "   'match_typed_subject_alt_names': [{'san_type': 'URI', 'matcher': {"
-           "    'exact': 'spiffe://TD2/ns/default/dc/dc2/svc/web-api'}}]}},"
-           "  'sni': 'web-api.default.dc2.internal.TD2'}}}");
-    assert_false(holds(resources, XDS_CLUSTER, "exported~backend.default.dc2.internal.TD2",
+           "    'exact': 'spiffe://td2/ns/default/dc/dc2/svc/web-api'}}]}},"
+           "  'sni': 'web-api.default.dc2.internal.td2'}}}");
+    assert_false(holds(resources, XDS_CLUSTER, "exported~backend.default.dc2.internal.td2",
                        "transport_socket"));
     expect(
         resources, XDS_ROUTE, "web-api",
         "{'name': 'web-api', 'virtual_hosts': [{'name': 'web-api', 'domains': ['*'], 'routes': [{"
         " 'match': {'prefix': '/'},"
-        " 'route': {'cluster': 'exported~web-api.default.dc2.internal.TD2'}}]}]}");
+        " 'route': {'cluster': 'exported~web-api.default.dc2.internal.td2'}}]}]}");
     assert_int_equal(resources->types[XDS_ENDPOINT].count, 4);
     xds_resources_free(resources);
     fixture_free(snapshot);
@@ -295,11 +295,11 @@ static void test_the_importing_gateway_forwards_by_sni(void **state)
                        " \"envoy_gateway_remote_tcp_keepalive_time\": 30}";
     resources = xds_resources_build(snapshot);
     assert_int_equal(resources->types[XDS_CLUSTER].count, 3);
-    expect(resources, XDS_CLUSTER, "web.default.dc1.internal.TD1",
-           "{'name': 'web.default.dc1.internal.TD1', 'type': 'EDS', 'connect_timeout': '5s',"
+    expect(resources, XDS_CLUSTER, "web.default.dc1.internal.td1",
+           "{'name': 'web.default.dc1.internal.td1', 'type': 'EDS', 'connect_timeout': '5s',"
            " 'eds_cluster_config': " EDS ", 'outlier_detection': {}}");
-    expect(resources, XDS_CLUSTER, "backend.default.default.cluster-01.external.TD2",
-           "{'name': 'backend.default.default.cluster-01.external.TD2', 'type': 'EDS',"
+    expect(resources, XDS_CLUSTER, "backend.default.default.cluster-01.external.td2",
+           "{'name': 'backend.default.default.cluster-01.external.td2', 'type': 'EDS',"
            " 'connect_timeout': '5s', 'eds_cluster_config': " EDS ", 'outlier_detection': {},"
            " 'upstream_connection_options': {'tcp_keepalive': {'keepalive_time': 30}}}");
     xds_resources_free(resources);
@@ -357,7 +357,7 @@ static void test_without_intentions_the_default_holds(void **state)
 
 #define CERT_OF(name)                                    \
     "{'authenticated':{'principal_name':{'safe_regex':{" \
-    "'regex':'^spiffe://TD2/ns/default/dc/[^/]+/svc/" name "$'}}}}"
+    "'regex':'^spiffe://td2/ns/default/dc/[^/]+/svc/" name "$'}}}}"
 #define NOT_CERT_OF(name) "{'not_id':" CERT_OF(name) "}"
 
 static void test_the_first_matching_intention_decides(void **state)
@@ -411,7 +411,7 @@ static void test_a_peer_can_not_add_roots_to_our_trust_domain(void **state)
 {
     (void)state;
     struct proxy_snapshot *snapshot = fixture_serving("backend", "tcp");
-    const struct trust_bundle *impostor = fixture_bundle(snapshot, "evil", "TD2", "EVIL\n");
+    const struct trust_bundle *impostor = fixture_bundle(snapshot, "evil", "td2", "EVIL\n");
     snapshot->inbound_bundles = &impostor;
     struct xds_resources *resources = xds_resources_build(snapshot);
     assert_false(holds(resources, XDS_LISTENER, "public_listener:127.12.0.12:21000", "EVIL"));
@@ -454,16 +454,16 @@ static void test_names_are_resolved_by_envoy(void **state)
     static const struct endpoint mixed[] = {{"10.0.0.1", 8443, false, true, 1},
                                             {"b.example", 8443, true, false, 1},
                                             {"c.example", 8443, true, true, 1}};
-    const char *name = "backend.default.default.cluster-01.external.TD2";
+    const char *name = "backend.default.default.cluster-01.external.td2";
     struct proxy_snapshot *snapshot = fixture_gateway_dc1();
     struct gateway_import *imports = (struct gateway_import *)(uintptr_t)snapshot->imports;
     imports[0].endpoints = (struct endpoint_list){3, mixed};
     struct xds_resources *resources = xds_resources_build(snapshot);
     expect(resources, XDS_CLUSTER, name,
-           "{'name': 'backend.default.default.cluster-01.external.TD2', 'type': 'LOGICAL_DNS',"
+           "{'name': 'backend.default.default.cluster-01.external.td2', 'type': 'LOGICAL_DNS',"
            " 'connect_timeout': '5s', 'dns_refresh_rate': '10s', 'dns_lookup_family': 'V4_ONLY',"
            " 'outlier_detection': {}, 'load_assignment': {"
-           "  'cluster_name': 'backend.default.default.cluster-01.external.TD2',"
+           "  'cluster_name': 'backend.default.default.cluster-01.external.td2',"
            "  'endpoints': [{'lb_endpoints': [{'endpoint': {'address': {'socket_address': {"
            "   'address': 'c.example', 'port_value': 8443}}}, 'health_status': 'HEALTHY',"
            "   'load_balancing_weight': 1}]}]}}");
@@ -518,7 +518,7 @@ static void test_an_upstreams_own_configuration_counts(void **state)
     char config[] = "{\"connect_timeout_ms\": 250, \"limits\": {\"max_connections\": \"3\"},"
                     " \"passive_health_check\": {\"interval\": \"2s\", \"max_failures\": 4,"
                     " \"enforcing_consecutive_5xx\": 0, \"max_ejection_percent\": 100}}";
-    const char *name = "backend.default.cluster-02.external.TD2";
+    const char *name = "backend.default.cluster-02.external.td2";
     definition->config = config;
     struct xds_resources *resources = xds_resources_build(snapshot);
     assert_null(resources->problems);
@@ -541,11 +541,11 @@ static void test_an_upstream_in_the_own_cluster_is_dialled_directly(void **state
     definition->local_bind_address = (char *)(uintptr_t) "::1";
     definition->local_bind_port = 5001;
     local->id = "backend";
-    local->cluster_name = local->sni = "backend.default.dc1.internal.TD1";
+    local->cluster_name = local->sni = "backend.default.dc1.internal.td1";
     local->protocol = "http2";
     snapshot->upstream_count = 1;
     struct xds_resources *resources = xds_resources_build(snapshot);
-    const char *cluster = "backend.default.dc1.internal.TD1", *listener = "backend:::1:5001";
+    const char *cluster = "backend.default.dc1.internal.td1", *listener = "backend:::1:5001";
     assert_true(holds(resources, XDS_CLUSTER, cluster, "'alt_stat_name':'backend.default.dc1"));
     assert_true(holds(resources, XDS_CLUSTER, cluster, "'outlier_detection':{}"));
     assert_true(holds(resources, XDS_CLUSTER, cluster, "'http2_protocol_options':{}"));

@@ -184,7 +184,7 @@ static struct proxy_snapshot *web(size_t count)
     return snapshot;
 }
 
-#define BACKEND "backend.default.cluster-02.external.TD2"
+#define BACKEND "backend.default.cluster-02.external.td2"
 
 /* Until listeners are up: CDS 1, EDS 2, LDS 3. */
 static void start_web(struct client *client)
@@ -235,7 +235,7 @@ static void test_what_is_new_comes_before_what_uses_it_and_goes_after(void **sta
     start_web(&client);
     update(&client, web(2));
     expect_sent(&client, "CDS 4 +web-api");
-    ask(&client, .type = XDS_ENDPOINT, .subscribe = {"web-api.default.cluster-02.external.TD2"});
+    ask(&client, .type = XDS_ENDPOINT, .subscribe = {"web-api.default.cluster-02.external.td2"});
     expect_sent(&client, "EDS 5 +web-api");
     ack(&client, XDS_CLUSTER, 4);
     expect_sent(&client, "");
@@ -244,7 +244,7 @@ static void test_what_is_new_comes_before_what_uses_it_and_goes_after(void **sta
     ack(&client, XDS_LISTENER, 6);
     update(&client, web(1));
     expect_sent(&client, "LDS 7 -web-api?peer=cluster-02; CDS 8 -web-api");
-    ask(&client, .type = XDS_ENDPOINT, .unsubscribe = {"web-api.default.cluster-02.external.TD2"});
+    ask(&client, .type = XDS_ENDPOINT, .unsubscribe = {"web-api.default.cluster-02.external.td2"});
     ack(&client, XDS_LISTENER, 7);
     ack(&client, XDS_CLUSTER, 8);
     expect_sent(&client, "");

@@ -33,12 +33,12 @@ static inline struct proxy_snapshot *fixture_snapshot(enum proxy_kind kind, cons
     registration->proxy = proto_new(arena, pb__connect_proxy_config);
     own->peer = own->exported_partition = "";
     own->trust_domain = trust_domain;
-    own->roots_pem = strcmp(trust_domain, "TD1") == 0 ? "ROOT1\n" : "ROOT2\n";
+    own->roots_pem = strcmp(trust_domain, "td1") == 0 ? "ROOT1\n" : "ROOT2\n";
     snapshot->arena = arena;
     snapshot->kind = kind;
     snapshot->service_name = snapshot->proxy_id = arena_printf(arena, "%s-sidecar-proxy", service);
     snapshot->destination_service = service;
-    snapshot->datacenter = strcmp(trust_domain, "TD1") == 0 ? "dc1" : "dc2";
+    snapshot->datacenter = strcmp(trust_domain, "td1") == 0 ? "dc1" : "dc2";
     snapshot->namespace = snapshot->partition = "default";
     snapshot->registration = registration;
     snapshot->config = "";
@@ -97,24 +97,24 @@ static inline void fixture_peered_upstream(struct proxy_snapshot *snapshot,
     definition->destination_peer = arena_strdup(arena, "cluster-02");
     definition->local_bind_address = arena_strdup(arena, "127.11.0.11");
     definition->local_bind_port = port;
-    ids[0] = arena_printf(arena, "spiffe://TD2/ns/default/dc/dc2/svc/%s", name);
-    ids[1] = "spiffe://TD2/gateway/mesh/dc/dc2";
+    ids[0] = arena_printf(arena, "spiffe://td2/ns/default/dc/dc2/svc/%s", name);
+    ids[1] = "spiffe://td2/gateway/mesh/dc/dc2";
     *upstream = (struct upstream){
         .definition = definition,
         .id = arena_printf(arena, "%s?peer=cluster-02", name),
-        .cluster_name = arena_printf(arena, "%s.default.cluster-02.external.TD2", name),
+        .cluster_name = arena_printf(arena, "%s.default.cluster-02.external.td2", name),
         .protocol = protocol,
-        .sni = arena_printf(arena, "%s.default.default.cluster-01.external.TD2", name),
+        .sni = arena_printf(arena, "%s.default.default.cluster-01.external.td2", name),
         .spiffe_count = 2,
         .spiffe_ids = ids,
-        .bundle = fixture_bundle(snapshot, "cluster-02", "TD2", "ROOT2\n"),
+        .bundle = fixture_bundle(snapshot, "cluster-02", "td2", "ROOT2\n"),
         .endpoints = fixture_endpoint(snapshot, "127.12.0.3", 8443),
     };
 }
 
 static inline struct proxy_snapshot *fixture_web(void)
 {
-    struct proxy_snapshot *snapshot = fixture_snapshot(PROXY_SIDECAR, "web", "TD1");
+    struct proxy_snapshot *snapshot = fixture_snapshot(PROXY_SIDECAR, "web", "td1");
     struct upstream *upstreams = arena_alloc(snapshot->arena, 2 * sizeof(*upstreams));
     fixture_listen(snapshot, "127.11.0.11", 21000, "127.11.0.10", 9000);
     fixture_peered_upstream(snapshot, &upstreams[0], "backend", "tcp", 5001);
@@ -135,10 +135,10 @@ static inline void fixture_intentions(struct proxy_snapshot *snapshot,
 static inline struct proxy_snapshot *fixture_serving(const char *service, const char *protocol)
 {
     static const struct intention_source web = {"cluster-01", "", "default", "web", true, 9};
-    struct proxy_snapshot *snapshot = fixture_snapshot(PROXY_SIDECAR, service, "TD2");
+    struct proxy_snapshot *snapshot = fixture_snapshot(PROXY_SIDECAR, service, "td2");
     const struct trust_bundle **bundles = arena_alloc(snapshot->arena, sizeof(*bundles));
     fixture_listen(snapshot, "127.12.0.12", 21000, "127.12.0.10", 9002);
-    bundles[0] = fixture_bundle(snapshot, "cluster-01", "TD1", "ROOT1\n");
+    bundles[0] = fixture_bundle(snapshot, "cluster-01", "td1", "ROOT1\n");
     snapshot->protocol = protocol;
     snapshot->inbound_bundles = bundles;
     snapshot->inbound_bundle_count = 1;
@@ -154,7 +154,7 @@ static inline void fixture_gateway_service(struct proxy_snapshot *snapshot,
     const struct trust_bundle **peers = arena_alloc(arena, sizeof(*peers));
     const char **snis = arena_alloc(arena, sizeof(*snis));
     const char *domain = snapshot->trust_domain;
-    peers[0] = fixture_bundle(snapshot, "cluster-01", "TD1", "ROOT1\n");
+    peers[0] = fixture_bundle(snapshot, "cluster-01", "td1", "ROOT1\n");
     snis[0] = arena_printf(arena, "%s.default.default.cluster-01.external.%s", name, domain);
     *service = (struct gateway_service){
         .name = name,
@@ -183,7 +183,7 @@ static inline void fixture_gateway_listeners(struct proxy_snapshot *snapshot, co
 /* The exporting side's gateway. */
 static inline struct proxy_snapshot *fixture_gateway_dc2(void)
 {
-    struct proxy_snapshot *snapshot = fixture_snapshot(PROXY_MESH_GATEWAY, "mesh-gateway", "TD2");
+    struct proxy_snapshot *snapshot = fixture_snapshot(PROXY_MESH_GATEWAY, "mesh-gateway", "td2");
     struct gateway_service *services = arena_alloc(snapshot->arena, 2 * sizeof(*services));
     fixture_gateway_listeners(snapshot, "127.12.0.2", "127.12.0.3");
     fixture_gateway_service(snapshot, &services[0], "backend", "tcp", "127.12.0.11", true);
@@ -196,13 +196,13 @@ static inline struct proxy_snapshot *fixture_gateway_dc2(void)
 /* The importing side's. */
 static inline struct proxy_snapshot *fixture_gateway_dc1(void)
 {
-    struct proxy_snapshot *snapshot = fixture_snapshot(PROXY_MESH_GATEWAY, "mesh-gateway", "TD1");
+    struct proxy_snapshot *snapshot = fixture_snapshot(PROXY_MESH_GATEWAY, "mesh-gateway", "td1");
     struct gateway_service *services = arena_alloc(snapshot->arena, sizeof(*services));
     struct gateway_import *imports = arena_alloc(snapshot->arena, 2 * sizeof(*imports));
     fixture_gateway_listeners(snapshot, "127.11.0.2", "127.11.0.3");
     fixture_gateway_service(snapshot, &services[0], "web", "tcp", "127.11.0.11", false);
-    imports[0].sni = "backend.default.default.cluster-01.external.TD2";
-    imports[1].sni = "web-api.default.default.cluster-01.external.TD2";
+    imports[0].sni = "backend.default.default.cluster-01.external.td2";
+    imports[1].sni = "web-api.default.default.cluster-01.external.td2";
     imports[0].endpoints = imports[1].endpoints = fixture_endpoint(snapshot, "127.12.0.3", 8443);
     snapshot->services = services;
     snapshot->service_count = 1;
