@@ -2,7 +2,10 @@
  *
  * The server's own identity is a leaf of the cluster's CA, renewed by itself; it is what peers
  * expect under the peering server name. An operator's certificate (tls.https, tls.grpc) is used for
- * every other name. */
+ * every other name.
+ *
+ * With verify_incoming, clients must have a certificate of the operator's ca_file. Peers have none:
+ * the peering server name asks for none, and reaches the peering stream alone. */
 #pragma once
 
 #include "agent/config.h"
