@@ -26,6 +26,9 @@ api_write_fn api_agent_register_service, api_agent_deregister_service,
     api_agent_pass_check, api_agent_warn_check, api_agent_fail_check, api_agent_update_check,
     api_agent_maintenance, api_agent_reload, api_agent_leave, api_agent_join, api_agent_force_leave;
 
+/* host.c */
+api_read_fn api_agent_host;
+
 /* monitor.c */
 api_write_fn api_agent_monitor;
 

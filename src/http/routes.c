@@ -68,6 +68,7 @@ const struct route api_routes[] = {
     READ("/v1/agent/self", ROUTE_AGENT, api_agent_self, NULL, "agent:read", NULL),
     READ("/v1/agent/members", ROUTE_AGENT, api_agent_members, NULL, "node:read", &filter_member),
     READ("/v1/agent/metrics", ROUTE_AGENT, api_agent_metrics, NULL, "agent:read", NULL),
+    READ("/v1/agent/host", ROUTE_AGENT, api_agent_host, NULL, "operator:read", NULL),
     WRITE("GET", "/v1/agent/monitor", ROUTE_AGENT, api_agent_monitor, NULL, "agent:read"),
     READ("/v1/agent/version", ROUTE_AGENT, api_agent_version, NULL, "agent:read", NULL),
     READ("/v1/agent/services", ROUTE_AGENT, api_agent_services, NULL, "service:read",
