@@ -6,6 +6,8 @@
 #include "google/protobuf/wrappers.pb-c.h"
 #include "xds/build.h"
 
+#define WAITING_NAMED 8 /* of the upstreams that have no way yet */
+
 static Envoy__Cluster *cluster_new(struct xds_build *build, const char *name, int64_t timeout_ms)
 {
     Envoy__Cluster *cluster = proto_new(build->arena, envoy__cluster);
@@ -192,8 +194,33 @@ static void add_upstream(struct xds_build *build, const struct upstream *upstrea
     add_cluster(build, cluster, &upstream->endpoints);
 }
 
+/* In one line however many they are: it is told anew with each that comes. */
+static void tell_waiting(struct xds_build *build)
+{
+    struct buffer names = {0};
+    size_t waiting = 0;
+    for (size_t i = 0; i < build->snapshot->upstream_count; i++) {
+        const struct upstream *upstream = &build->snapshot->upstreams[i];
+        if (xds_can_dial(upstream) || upstream->definition == NULL ||
+            text_empty(upstream->definition->destination_peer))
+            continue;
+        if (waiting++ < WAITING_NAMED)
+            buffer_printf(&names, "%s%s", waiting > 1 ? ", " : "", upstream->id);
+    }
+    if (waiting > WAITING_NAMED)
+        buffer_printf(&names, " and %zu more", waiting - WAITING_NAMED);
+    if (waiting > 0)
+        xds_problem(
+            build,
+            "no way yet to upstreams %s: there must be a peering of that name, and the peer "
+            "must export the service and have a mesh gateway",
+            buffer_text(&names));
+    buffer_free(&names);
+}
+
 void xds_sidecar_clusters(struct xds_build *build)
 {
+    tell_waiting(build);
     add_local_app(build);
     for (size_t i = 0; i < build->snapshot->upstream_count; i++) {
         if (xds_can_dial(&build->snapshot->upstreams[i]))

@@ -26,8 +26,8 @@ struct xds_resource_list {
 
 struct xds_resources {
     struct xds_resource_list types[XDS_TYPE_COUNT];
-    char *problems; /* what of the proxy's opaque configuration was left out and why, one line each;
-                       NULL if nothing */
+    char *problems; /* what was left out and why, one line each; NULL if nothing: of the opaque
+                       configuration, and upstreams that have no way yet */
 };
 
 struct xds_resources *xds_resources_build(const struct proxy_snapshot *snapshot);
