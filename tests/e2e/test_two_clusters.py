@@ -115,6 +115,8 @@ def test_an_upstream_whose_peer_comes_later(pair, lab):
     early = add_service(pair.dc1, "early", free_port(), [pair.upstream("echo", port, "not-yet")])
     early.wait_listener("public_listener")
     assert tcp_call(port) == ""
+    wait_for(lambda: "no way yet to upstreams echo?peer=not-yet" in pair.dc1.process.text(),
+             "the agent's log to say that there is no such peer")
     echo = lab.echo_service("far-echo")
     far = lab.agent("dc3", config='default_intention_policy = "deny"')
     add_gateway(far)
