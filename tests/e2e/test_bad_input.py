@@ -191,9 +191,11 @@ def test_a_bad_configuration_lists_every_error(tmp_path):
         default_intention_policy = "maybe"
         config_entries { bootstrap = [{ kind = "nonsense", name = "x" }] }
         acl { enabled = true }
+        connect { ca_config { leaf_cert_ttl = "10s" } }
         """)
     assert done.returncode == 1
-    for words in ("datacenter", "ports.http: 99999", "default_intention_policy", "nonsense", "acl.enabled"):
+    for words in ("datacenter", "ports.http: 99999", "default_intention_policy", "nonsense", "acl.enabled",
+                  "leaf_cert_ttl"):
         assert words in done.stderr, done.stderr
 
 

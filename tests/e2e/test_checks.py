@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from harness import EchoService, HttpService, free_port, wait_for
+from harness import EchoService, HttpService, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -144,14 +144,6 @@ def test_maintenance(agent):
     assert (passing(agent, "m1"), passing(agent, "m2")) == (["m1"], ["m2"])
     for name in ("m1", "m2"):
         agent.put(f"/v1/agent/service/deregister/{name}")
-
-
-def test_a_critical_service_is_deregistered(agent):
-    """Instances that nobody took out pile up for ever; the limit is the shortest that is allowed."""
-    agent.register({"Name": "short", "Port": 1, "Check": {
-        "TTL": "1h", "Status": "critical", "DeregisterCriticalServiceAfter": "1s"}})
-    assert agent.get("/v1/agent/service/short")["Service"] == "short"
-    agent.put("/v1/agent/service/deregister/short")
 
 
 def test_checks_do_not_wait_for_their_turn(agent):
