@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import subprocess
 import sys
 
@@ -96,6 +97,7 @@ def main():
     for name in arguments.names:
         if name not in BENCHMARKS:
             parser.error(f"there is no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that labs end what they started
     options = Options(arguments.quick)
     sides = ["pons"] + (["consul"] if harness.find_consul() else [])
     about = conditions(sides, options)
