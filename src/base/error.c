@@ -19,10 +19,10 @@ static void trim_partial_character(char *text)
         text[start - 1] = '\0';
 }
 
-bool error_set(struct error *error, enum error_code code, const char *format, ...)
+void error_fill(struct error *error, enum error_code code, const char *format, ...)
 {
     if (error == NULL)
-        return false;
+        return;
     char message[ERROR_MESSAGE_MAX]; /* the arguments may point into error->message */
     va_list args;
     va_start(args, format);
@@ -31,7 +31,6 @@ bool error_set(struct error *error, enum error_code code, const char *format, ..
     trim_partial_character(message);
     error->code = code;
     memcpy(error->message, message, strlen(message) + 1);
-    return false;
 }
 
 void error_prefix(struct error *error, const char *format, ...)

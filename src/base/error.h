@@ -12,21 +12,21 @@
 
 enum error_code {
     ERR_NONE,
-    ERR_INVALID,       /* malformed or contradictory input; HTTP 400, gRPC InvalidArgument */
+    ERR_INVALID, /* malformed or contradictory input; HTTP 400, gRPC InvalidArgument */
     ERR_UNAUTHENTICATED,
-    ERR_DENIED,        /* HTTP 403, gRPC PermissionDenied */
-    ERR_NOT_FOUND,     /* HTTP 404 */
-    ERR_CONFLICT,      /* a check-and-set that lost; HTTP 409 or `false` */
-    ERR_TOO_LARGE,     /* HTTP 413 */
-    ERR_EXHAUSTED,     /* a limit was reached; HTTP 429, gRPC ResourceExhausted */
-    ERR_PRECONDITION,  /* gRPC FailedPrecondition */
+    ERR_DENIED,       /* HTTP 403, gRPC PermissionDenied */
+    ERR_NOT_FOUND,    /* HTTP 404 */
+    ERR_CONFLICT,     /* a check-and-set that lost; HTTP 409 or `false` */
+    ERR_TOO_LARGE,    /* HTTP 413 */
+    ERR_EXHAUSTED,    /* a limit was reached; HTTP 429, gRPC ResourceExhausted */
+    ERR_PRECONDITION, /* gRPC FailedPrecondition */
     ERR_ABORTED,
-    ERR_UNAVAILABLE,   /* try again later; HTTP 503 */
+    ERR_UNAVAILABLE, /* try again later; HTTP 503 */
     ERR_TIMEOUT,
-    ERR_UNSUPPORTED,   /* known, but not built yet */
-    ERR_CLOSED,        /* the other side ended an exchange in good order */
-    ERR_IO,            /* the operating system refused */
-    ERR_INTERNAL,      /* a refusal that Consul answers with HTTP 500, or a fault of our own */
+    ERR_UNSUPPORTED, /* known, but not built yet */
+    ERR_CLOSED,      /* the other side ended an exchange in good order */
+    ERR_IO,          /* the operating system refused */
+    ERR_INTERNAL,    /* a refusal that Consul answers with HTTP 500, or a fault of our own */
 };
 
 #define ERROR_MESSAGE_MAX 1024
@@ -36,8 +36,14 @@ struct error {
     char message[ERROR_MESSAGE_MAX]; /* cut at a character boundary if longer */
 };
 
-/* Fills `error` (may be NULL) and returns false, so that `return error_set(...)` reads well. */
-bool error_set(struct error *error, enum error_code code, const char *format, ...)
+/* Fills `error` (may be NULL) and is false, so that `return error_set(...)` reads well; a macro, so
+ * that compilers and checkers know the value too. */
+#define error_set(...)           \
+    ({                           \
+        error_fill(__VA_ARGS__); \
+        false;                   \
+    })
+void error_fill(struct error *error, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Puts context in front of the message that is there. */

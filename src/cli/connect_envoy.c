@@ -170,9 +170,9 @@ static char *resolve(const char *host, struct error *error)
 {
     if (text_is_ip(host))
         return mem_strdup(host);
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found;
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found = NULL;
     int failure = getaddrinfo(host, NULL, &hints, &found);
-    if (failure != 0) {
+    if (failure != 0 || found == NULL) {
         error_set(error, ERR_INVALID, "%s cannot be resolved: %s", host, gai_strerror(failure));
         return NULL;
     }

@@ -203,7 +203,7 @@ static bool create_from_file(struct cli *cli, const char *file, bool replace)
 
 static bool create_pair(struct cli *cli, const char *action, const json_t *meta, bool replace)
 {
-    struct target source, destination;
+    struct target source = {0}, destination = {0};
     if (!target_parse(&source, cli->arguments[0], &cli->error))
         return false;
     bool ok = target_parse(&destination, cli->arguments[1], &cli->error);
@@ -269,7 +269,7 @@ static json_t *call_on_one(struct cli *cli, const char *method, const char *pair
         buffer_add_text(&path, INTENTIONS "/");
         cli_api_add_segment(&path, cli->arguments[0]);
     } else {
-        struct target source, destination;
+        struct target source = {0}, destination = {0};
         if (!target_parse(&source, cli->arguments[0], &cli->error))
             return NULL;
         if (!target_parse(&destination, cli->arguments[1], &cli->error)) {

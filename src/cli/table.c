@@ -62,6 +62,8 @@ static size_t column_width(const struct cli_table *table, size_t column)
 
 void cli_table_print_spaced(const struct cli_table *table, size_t gap, FILE *output)
 {
+    if (table->columns == 0)
+        return;
     size_t *widths = mem_array(table->columns, sizeof *widths);
     for (size_t i = 0; i < table->columns; i++)
         widths[i] = column_width(table, i) + gap;

@@ -262,7 +262,7 @@ static bool read_pair(struct api_request *request, struct reply *reply, struct i
 
 void api_intentions_check(struct api_request *request, struct view *view, struct reply *reply)
 {
-    struct intention_pair pair;
+    struct intention_pair pair = {0};
     if (!read_pair(request, reply, &pair))
         return;
     bool allowed = intention_allows(view, &pair.tenancy, pair.peer, pair.source, pair.destination,
@@ -272,7 +272,7 @@ void api_intentions_check(struct api_request *request, struct view *view, struct
 
 void api_intentions_exact(struct api_request *request, struct view *view, struct reply *reply)
 {
-    struct intention_pair pair;
+    struct intention_pair pair = {0};
     if (!read_pair(request, reply, &pair))
         return;
     struct intention_place place;

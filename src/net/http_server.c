@@ -238,8 +238,8 @@ void http_server_free(struct http_server *server)
         return;
     for (size_t i = 0; i < server->listener_count; i++)
         listener_free(server->listeners[i]);
-    while (!list_empty(&server->sessions)) {
-        struct session *session = list_entry(server->sessions.next, struct session, node);
+    list_for_each (node, &server->sessions) {
+        struct session *session = list_entry(node, struct session, node);
         stream_abort(session->stream);
         session_end(session);
     }

@@ -414,8 +414,7 @@ static bool read_map_entries(struct reader *reader, const struct codec_field *fi
 {
     const ProtobufCMessageDescriptor *type = about->descriptor;
     size_t size = json_object_size(object), count = 0;
-    struct codec_map_entry **entries =
-        size > 0 ? arena_alloc(reader->arena, size * sizeof(void *)) : NULL;
+    struct codec_map_entry **entries = arena_alloc(reader->arena, size * sizeof(void *));
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)object, key, value)
