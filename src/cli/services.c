@@ -55,16 +55,41 @@ static bool with_file(struct cli *cli, const char *path, service_fn *use)
     return ok;
 }
 
+/* Says which upstreams of a proxy that was just registered have no way yet; it is no failure. */
+static void warn_of_waiting(struct cli *cli, const char *proxy_id)
+{
+    struct buffer path = {0};
+    buffer_add_text(&path, "/v1/agent/service/");
+    cli_api_add_segment(&path, proxy_id);
+    json_t *proxy = cli_api_get(cli->api, buffer_text(&path), NULL);
+    buffer_free(&path);
+    const char *upstream;
+    json_t *why;
+    json_object_foreach(json_object_get(proxy, "UpstreamsWaiting"), upstream, why)
+    {
+        fflush(stdout);
+        fprintf(stderr, "warning: upstream %s cannot be called yet: %s\n", upstream,
+                json_string_value(why));
+    }
+    json_decref(proxy);
+}
+
 static bool register_one(struct cli *cli, const Pb__ServiceDefinition *service)
 {
     struct buffer body = {0};
     codec_write(&body, &pb__service_definition__codec, service);
     bool ok = cli_api_call(cli->api, "PUT", "/v1/agent/service/register", buffer_text(&body), NULL,
                            &cli->error);
-    if (ok)
+    if (ok) {
         printf("Registered service: %s\n", service->name);
-    else
+        char *sidecar = mem_printf("%s-sidecar-proxy", id_of(service));
+        bool nested = service->connect != NULL && service->connect->sidecar_service != NULL;
+        if (nested || service->proxy != NULL)
+            warn_of_waiting(cli, nested ? sidecar : id_of(service));
+        free(sidecar);
+    } else {
         error_prefix(&cli->error, "Error registering service \"%s\": ", service->name);
+    }
     buffer_free(&body);
     return ok;
 }

@@ -8,6 +8,7 @@
 #include "http/content_hash.h"
 #include "http/handlers.h"
 #include "http/shapes.h"
+#include "http/waiting.h"
 #include "text/json.h"
 
 static bool same_namespace(const struct api_request *request, const Pb__EnterpriseMeta *meta)
@@ -96,7 +97,9 @@ void api_agent_service(struct api_request *request, struct view *view, struct re
     bool has_proxy = !text_empty(service->kind);
     uint64_t hash = content_hash_service(service, has_proxy ? buffer_text(reply->body) : NULL);
     reply->hash = arena_printf(request->arena, "%" PRIx64, hash);
-    buffer_printf(reply->body, ",\"ContentHash\":\"%s\"}", reply->hash);
+    buffer_printf(reply->body, ",\"ContentHash\":\"%s\"", reply->hash);
+    waiting_write(view, service, reply->body);
+    buffer_add_byte(reply->body, '}');
     arena_free(scratch);
 }
 

@@ -117,6 +117,8 @@ def test_an_upstream_whose_peer_comes_later(pair, lab):
     assert tcp_call(port) == ""
     wait_for(lambda: "no way yet to upstreams echo?peer=not-yet" in pair.dc1.process.text(),
              "the agent's log to say that there is no such peer")
+    proxy = pair.dc1.get("/v1/agent/service/early-sidecar-proxy")
+    assert proxy["UpstreamsWaiting"] == {"echo?peer=not-yet": 'there is no peering named "not-yet" yet'}
     echo = lab.echo_service("far-echo")
     far = lab.agent("dc3", config='default_intention_policy = "deny"')
     add_gateway(far)
@@ -125,6 +127,7 @@ def test_an_upstream_whose_peer_comes_later(pair, lab):
     intend(far, "echo", "early", "from-dc1")
     peer(far, pair.dc1, "from-dc1", "not-yet")
     wait_for(lambda: tcp_call(port) == "far-echo: ping", "the upstream to work")
+    assert "UpstreamsWaiting" not in pair.dc1.get("/v1/agent/service/early-sidecar-proxy")
     assert pair.tcp() == "echo: ping"
     pair.dc1.api("DELETE", "/v1/peering/not-yet")
     pair.dc1.put("/v1/agent/service/deregister/early")
