@@ -217,7 +217,8 @@ struct line {
 
 static struct line take_line(struct hcl *hcl)
 {
-    const char *newline = memchr(hcl->at, '\n', (size_t)(hcl->end - hcl->at));
+    size_t left = hcl->at < hcl->end ? (size_t)(hcl->end - hcl->at) : 0;
+    const char *newline = memchr(hcl->at, '\n', left);
     struct line line = {hcl->at, newline != NULL ? newline : hcl->end};
     hcl->at = newline != NULL ? newline + 1 : hcl->end;
     return line;
