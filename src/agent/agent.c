@@ -449,10 +449,7 @@ static bool open_log(struct agent *agent, struct error *error)
 {
     const Pb__AgentConfig *values = agent->config->values;
     enum log_level level = LOG_INFO;
-    if (!log_level_parse(values->log_level, &level))
-        return error_set(error, ERR_INVALID,
-                         "log_level: \"%s\" is none of trace, debug, info, warn and error",
-                         values->log_level);
+    log_level_parse(values->log_level, &level);
     if (!text_empty(values->log_file)) {
         agent->log_file = fopen(values->log_file, "ae");
         if (agent->log_file == NULL)

@@ -12,8 +12,10 @@
 
 #include "base/duration.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "mesh/opaque.h"
 #include "proto/codec_tables.h"
+#include "proto/proto.h"
 #include "text/hcl.h"
 #include "text/json.h"
 
@@ -132,9 +134,10 @@ static void merge_source(struct loading *loading, json_t *object, const char *na
     struct text_list wrong = {0};
     take_config_entries(loading, object);
     unwrap_blocks(object, &pb__agent_config__codec);
-    if (codec_read_all(&pb__agent_config__codec, object, CODEC_HCL | CODEC_WEAK, loading->arena,
-                       &wrong) != NULL)
-        merge(loading->merged, object);
+    codec_read_all(&pb__agent_config__codec, object, CODEC_HCL | CODEC_WEAK, loading->arena,
+                   &wrong);
+    merge(loading->merged,
+          object); /* also what is right of a wrong file: its values may be wrong too */
     for (size_t i = 0; i < wrong.count; i++)
         add_error(loading, arena_printf(loading->arena, "%s: %s", name, wrong.items[i]));
     text_list_free(&wrong);
@@ -308,6 +311,12 @@ static void check_values(struct loading *loading, const struct agent_config *con
                                         values->connect->ca_provider));
     if (values->connect != NULL)
         check_leaf_ttl(loading, values->connect);
+    enum log_level level;
+    if (!log_level_parse(values->log_level, &level))
+        add_error(loading, arena_printf(loading->arena,
+                                        "log_level: \"%s\" is none of trace, debug, info, warn and "
+                                        "error",
+                                        values->log_level));
     const char *policy = values->default_intention_policy;
     if (!text_empty(policy) && strcmp(policy, "allow") != 0 && strcmp(policy, "deny") != 0)
         add_error(loading, arena_printf(loading->arena,
@@ -391,13 +400,15 @@ struct agent_config *agent_config_load(const struct agent_sources *sources,
     if (sources->flags != NULL)
         merge_source(&loading, sources->flags, "command line");
 
-    struct error error;
-    Pb__AgentConfig *values = codec_read(&pb__agent_config__codec, loading.merged,
-                                         CODEC_HCL | CODEC_WEAK, loading.arena, &error);
-    if (values != NULL)
-        complete(&loading, config, values);
-    else if (errors->count == errors_before)
-        add_error(&loading, error.message);
+    struct text_list told = {0}; /* of each source above */
+    Pb__AgentConfig *values = codec_read_all(&pb__agent_config__codec, loading.merged,
+                                             CODEC_HCL | CODEC_WEAK, loading.arena, &told);
+    if (values->ports == NULL)
+        values->ports = proto_new(loading.arena, pb__agent_ports);
+    complete(&loading, config, values);
+    for (size_t i = 0; i < told.count && errors->count == errors_before; i++)
+        add_error(&loading, told.items[i]);
+    text_list_free(&told);
     json_decref(loading.merged);
     json_decref(loading.entries);
     if (errors->count == errors_before)

@@ -69,7 +69,7 @@ enum codec_read_flags {
  * `Port: expected a number, got a string`. Integers out of range are refused. null is "unset". */
 void *codec_read(const struct codec_message *type, const json_t *value, unsigned flags,
                  struct arena *arena, struct error *error);
-/* The same, but reading goes on behind a wrong key: `errors` gets a line for each. NULL if there
- * was one. */
+/* The same, but reading goes on behind what is wrong, which is left out: `errors` gets a line for
+ * each. Never NULL. */
 void *codec_read_all(const struct codec_message *type, const json_t *value, unsigned flags,
                      struct arena *arena, struct text_list *errors);

@@ -531,13 +531,13 @@ static void *read_message(struct reader *reader, const struct codec_message *typ
     if (type->bare) {
         ok = read_list(reader, &type->fields[0], &type->descriptor->fields[type->fields[0].index],
                        value, message, place);
-        return ok ? message : NULL;
+        return ok || reader->errors != NULL ? message : NULL;
     }
     if ((reader->flags & CODEC_HCL) != 0 && is_list_of_objects(value)) {
         if (json_array_size(value) > 1) {
             fail(reader, place, "is there %zu times, and may be there once",
                  json_array_size(value));
-            return NULL;
+            return reader->errors != NULL ? message : NULL;
         }
         if (json_array_size(value) == 1)
             value = json_array_get(value, 0);
@@ -546,7 +546,7 @@ static void *read_message(struct reader *reader, const struct codec_message *typ
         ok = read_into(reader, type, message, value, place);
     else
         ok = expected(reader, place, "an object", value);
-    return ok ? message : NULL;
+    return ok || reader->errors != NULL ? message : NULL;
 }
 
 void *codec_read(const struct codec_message *type, const json_t *value, unsigned flags,
