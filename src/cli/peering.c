@@ -274,12 +274,13 @@ static void print_time(const char *title, const json_t *status, const char *key)
     printf("%-19s%s +0000 UTC\n", title, text);
 }
 
-static void print_peering(const json_t *peering)
+static void print_peering(const char *name, const json_t *peering)
 {
     const json_t *addresses = json_object_get(peering, "PeerServerAddresses");
     const json_t *status = json_object_get(peering, "StreamStatus");
     const char *key;
     json_t *value;
+    (void)name; /* the record has it as it was made */
     printf("Name:         %s\nID:           %s\n", cli_text(peering, "Name"),
            cli_text(peering, "ID"));
     if (*cli_text(peering, "Partition") != '\0')
@@ -312,7 +313,28 @@ static void print_peering(const json_t *peering)
            (long long)cli_integer(peering, "ModifyIndex"));
 }
 
-int cli_peering_read(int argc, char **argv)
+static const json_t *whole(const json_t *peering)
+{
+    return peering;
+}
+
+static const json_t *exported(const json_t *peering)
+{
+    return json_object_get(json_object_get(peering, "StreamStatus"), "ExportedServices");
+}
+
+static void print_exported(const char *name, const json_t *services)
+{
+    if (json_array_size(services) == 0)
+        printf("No services are exported to the peer %s.\n", name);
+    for (size_t i = 0; i < json_array_size(services); i++)
+        puts(json_string_value(json_array_get(services, i)));
+}
+
+/* A command that prints a part of one peering, as JSON or in words. */
+static int show_peering(int argc, char **argv, const struct cli_usage *usage,
+                        const json_t *(*part)(const json_t *peering),
+                        void (*print)(const char *name, const json_t *part))
 {
     struct peering_flags common = {NULL, "pretty"};
     const struct flag flags[] = {
@@ -320,24 +342,39 @@ int cli_peering_read(int argc, char **argv)
         {"format", FLAG_STRING, &common.format, FORMAT_HELP},
         {0},
     };
-    static const struct cli_usage usage = {
-        .arguments = "[options] -name <peer name>",
-        .text = "  Prints a peering: its state, the other side, and when it was last heard from.",
-    };
     struct cli cli;
-    if (!cli_start(&cli, &usage, flags, argc, argv))
+    if (!cli_start(&cli, usage, flags, argc, argv))
         return cli.exit_code;
     if (!check_flags(&cli, &common, true))
         return fail_plainly(&cli);
     json_t *peering = get_peering(&cli, common.name);
     if (peering == NULL)
         return fail_reading(&cli, common.name);
+    const json_t *shown = part(peering);
     if (is_json(&common))
-        cli_print_json(peering, "");
+        cli_print_json(shown != NULL ? shown : json_null(), "");
     else
-        print_peering(peering);
+        print(common.name, shown);
     json_decref(peering);
     return cli_end(&cli, 0);
+}
+
+int cli_peering_read(int argc, char **argv)
+{
+    static const struct cli_usage usage = {
+        .arguments = "[options] -name <peer name>",
+        .text = "  Prints a peering: its state, the other side, and when it was last heard from.",
+    };
+    return show_peering(argc, argv, &usage, whole, print_peering);
+}
+
+int cli_peering_exported_services(int argc, char **argv)
+{
+    static const struct cli_usage usage = {
+        .arguments = "[options] -name <peer name>",
+        .text = "  Lists the services that this cluster lets the peer use.",
+    };
+    return show_peering(argc, argv, &usage, exported, print_exported);
 }
 
 int cli_peering_delete(int argc, char **argv)
@@ -366,39 +403,5 @@ int cli_peering_delete(int argc, char **argv)
     if (!ok)
         return cli_fail(&cli, "Error deleting peering for %s", common.name);
     printf("Successfully submitted peering connection, %s, for deletion\n", common.name);
-    return cli_end(&cli, 0);
-}
-
-int cli_peering_exported_services(int argc, char **argv)
-{
-    struct peering_flags common = {NULL, "pretty"};
-    const struct flag flags[] = {
-        {"name", FLAG_STRING, &common.name, NAME_HELP},
-        {"format", FLAG_STRING, &common.format, FORMAT_HELP},
-        {0},
-    };
-    static const struct cli_usage usage = {
-        .arguments = "[options] -name <peer name>",
-        .text = "  Lists the services that this cluster lets the peer use.",
-    };
-    struct cli cli;
-    if (!cli_start(&cli, &usage, flags, argc, argv))
-        return cli.exit_code;
-    if (!check_flags(&cli, &common, true))
-        return fail_plainly(&cli);
-    json_t *peering = get_peering(&cli, common.name);
-    if (peering == NULL)
-        return fail_reading(&cli, common.name);
-    const json_t *services =
-        json_object_get(json_object_get(peering, "StreamStatus"), "ExportedServices");
-    if (is_json(&common)) {
-        cli_print_json(services != NULL ? services : json_null(), "");
-    } else if (json_array_size(services) == 0) {
-        printf("No services are exported to the peer %s.\n", common.name);
-    } else {
-        for (size_t i = 0; i < json_array_size(services); i++)
-            puts(json_string_value(json_array_get(services, i)));
-    }
-    json_decref(peering);
     return cli_end(&cli, 0);
 }
