@@ -127,7 +127,7 @@ struct proxy_snapshot {
     /* mesh gateway */
     size_t listener_count;
     const struct gateway_listener *listeners; /* sorted by name */
-    const Pb__UpstreamLimits *gateway_limits; /* to each local service; NULL: none */
+    const Pb__UpstreamLimits *gateway_limits; /* towards services; NULL: none */
     size_t service_count;
     const struct gateway_service *services;
     size_t import_count;

@@ -244,16 +244,22 @@ static char *name_for_sni(struct xds_build *build, const char *sni)
     return name;
 }
 
+/* Not for exported clusters, nor for the way to peers' servers, as in Consul. */
+static void set_gateway_limits(struct xds_build *build, Envoy__Cluster *cluster)
+{
+    if (build->snapshot->gateway_limits == NULL)
+        return;
+    struct upstream_options limits = upstream_options_limits(build->snapshot->gateway_limits);
+    cluster->circuit_breakers = connection_limit(build, &limits);
+}
+
 static void add_gateway_service(struct xds_build *build, const struct gateway_service *service)
 {
     int64_t timeout = service->connect_timeout_ms > 0 ? service->connect_timeout_ms
                                                       : build->options.connect_timeout_ms;
     Envoy__Cluster *cluster = cluster_new(build, name_for_sni(build, service->sni), timeout);
     cluster->outlier_detection = proto_new(build->arena, envoy__outlier_detection);
-    if (build->snapshot->gateway_limits != NULL) {
-        struct upstream_options limits = upstream_options_limits(build->snapshot->gateway_limits);
-        cluster->circuit_breakers = connection_limit(build, &limits);
-    }
+    set_gateway_limits(build, cluster);
     add_cluster(build, cluster, &service->endpoints);
     if (!xds_is_exported(build, service))
         return;
@@ -302,6 +308,8 @@ void xds_gateway_clusters(struct xds_build *build)
         const struct gateway_control *control = &snapshot->controls[i];
         Envoy__Cluster *cluster =
             cluster_new(build, control->server_name, build->options.connect_timeout_ms);
+        if (control->own)
+            set_gateway_limits(build, cluster);
         cluster->outlier_detection = proto_new(build->arena, envoy__outlier_detection);
         add_cluster(build, cluster, &control->endpoints);
     }
@@ -310,6 +318,7 @@ void xds_gateway_clusters(struct xds_build *build)
                                               build->options.connect_timeout_ms);
         cluster->outlier_detection = proto_new(build->arena, envoy__outlier_detection);
         cluster->upstream_connection_options = keepalive(build);
+        set_gateway_limits(build, cluster);
         add_cluster(build, cluster, &snapshot->imports[i].endpoints);
     }
 }
