@@ -86,9 +86,11 @@ static bool check_gateway_mode(const Pb__MeshGatewayConfig *gateway, struct erro
 
 static bool check_proxy_mode(const char *mode, struct error *error)
 {
-    static const char *const modes[] = {"", "direct", "transparent", NULL};
-    return one_of(mode, modes) ||
-           refuse(error, "invalid proxy mode: \"%s\": use direct or transparent", mode);
+    static const char *const modes[] = {"", "direct", NULL};
+    if (strcmp(mode, "transparent") == 0)
+        return refuse(error, "Mode \"transparent\" is not supported by this version of Pons: leave "
+                             "it out or use direct");
+    return one_of(mode, modes) || refuse(error, "invalid proxy mode: \"%s\": use direct", mode);
 }
 
 /* Sidecars take connections of the mesh alone, so there is nothing to be permissive with. */
@@ -405,6 +407,13 @@ bool config_check_mesh(void *message, struct arena *arena, struct error *error)
     if (!check_head(entry, "mesh", error) || !check_no_namespace(entry, error))
         return false;
     entry->name = arena_strdup(arena, "mesh"); /* the key it is stored under; never shown */
+    if (entry->transparent_proxy != NULL && entry->transparent_proxy->mesh_destinations_only)
+        return refuse(error,
+                      "TransparentProxy.MeshDestinationsOnly is not supported by this version "
+                      "of Pons: it has no transparent proxies");
+    if (entry->allow_enabling_permissive_mutual_tls)
+        return refuse(error, "AllowEnablingPermissiveMutualTLS is not supported by this version of "
+                             "Pons: leave it out");
     return mesh_check_http(entry->http, error) &&
            (entry->tls == NULL || (mesh_check_tls(entry->tls->incoming, "incoming", error) &&
                                    mesh_check_tls(entry->tls->outgoing, "outgoing", error)));

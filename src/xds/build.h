@@ -115,6 +115,7 @@ Envoy__Listener *xds_listener(struct xds_build *build, const char *name, const c
                               uint16_t port);
 /* Where the sidecar listens unless an upstream says otherwise: an IP literal. */
 const char *xds_inbound_host(const struct xds_build *build);
+uint16_t xds_inbound_port(const struct xds_build *build);
 /* expose.c: paths of the application that are open without mTLS */
 void xds_exposed_paths(struct xds_build *build);
 void xds_sidecar_clusters(struct xds_build *build);

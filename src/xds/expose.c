@@ -34,15 +34,32 @@ static const char *cluster_for(struct xds_build *build, const Pb__ExposePath *pa
     return name;
 }
 
-static void add_path(struct xds_build *build, const Pb__ExposePath *path)
+/* Envoy refuses a listener whose port another one has. */
+static bool is_taken(const struct xds_build *build, size_t at)
+{
+    const Pb__ExposeConfig *expose = build->snapshot->registration->proxy->expose;
+    int32_t port = expose->paths[at]->listener_port;
+    bool taken = port == xds_inbound_port(build);
+    for (size_t i = 0; i < at; i++)
+        taken |= expose->paths[i]->listener_port == port;
+    return taken;
+}
+
+static void add_path(struct xds_build *build, size_t at)
 {
     struct arena *arena = build->arena;
-    const char *protocol = text_empty(path->protocol) ? "http" : path->protocol;
+    const Pb__ExposePath *path = build->snapshot->registration->proxy->expose->paths[at];
+    const char *protocol = text_equal_nocase(path->protocol, "http2") ? "http2" : "http";
     if (!is_port(path->listener_port) || !is_port(path->local_path_port)) {
         xds_problem(build,
                     "the exposed path %s gets no listener: ListenerPort %d and LocalPathPort %d "
                     "must be 1 to 65535",
                     path->path, (int)path->listener_port, (int)path->local_path_port);
+        return;
+    }
+    if (is_taken(build, at)) {
+        xds_problem(build, "the exposed path %s gets no listener: the proxy has port %d in use",
+                    path->path, (int)path->listener_port);
         return;
     }
     const char *name = stripped(arena, path->path);
@@ -77,5 +94,5 @@ void xds_exposed_paths(struct xds_build *build)
         xds_problem(build, "Expose.Checks is not supported by this version of Pons: checks are not "
                            "led through the proxy; name their paths in Expose.Paths");
     for (size_t i = 0; i < proxy->expose->n_paths; i++)
-        add_path(build, proxy->expose->paths[i]);
+        add_path(build, i);
 }

@@ -122,12 +122,16 @@ const char *xds_inbound_host(const struct xds_build *build)
     return text_is_ip(host) ? host : "0.0.0.0";
 }
 
+uint16_t xds_inbound_port(const struct xds_build *build)
+{
+    return (uint16_t)(build->options.bind_port > 0 ? build->options.bind_port
+                                                   : build->snapshot->registration->port);
+}
+
 static void add_public_listener(struct xds_build *build)
 {
     const struct proxy_snapshot *snapshot = build->snapshot;
     const char *host = build->options.bind_address;
-    uint16_t port = (uint16_t)(build->options.bind_port > 0 ? build->options.bind_port
-                                                            : snapshot->registration->port);
     bool http = xds_is_http(snapshot->protocol);
     if (text_empty(host))
         host = snapshot->registration->address;
@@ -137,7 +141,7 @@ static void add_public_listener(struct xds_build *build)
                     "it listens on 0.0.0.0 (set proxy.config.bind_address)",
                     host);
     Envoy__Listener *listener =
-        xds_listener(build, "public_listener", xds_inbound_host(build), port);
+        xds_listener(build, "public_listener", xds_inbound_host(build), xds_inbound_port(build));
     listener->traffic_direction = ENVOY__TRAFFIC_DIRECTION__INBOUND;
     set_balance(build, listener, build->options.balance_inbound_connections,
                 "proxy.config.balance_inbound_connections");

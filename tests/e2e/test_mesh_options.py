@@ -58,6 +58,18 @@ def test_an_exposed_path_answers_without_a_certificate(cluster):
     assert status_of(cluster.public_port, "/health") == 0
 
 
+@pytest.mark.parametrize("path, words", [
+    ({"Path": "/a", "ListenerPort": 70000}, "invalid listener port: 70000"),
+    ({"Path": "/a", "ListenerPort": 700, "Protocol": "tcp"}, "protocol 'tcp' not supported for path: /a"),
+    ({"Path": "/a", "ListenerPort": 1}, "duplicate listener ports exposed")])
+def test_paths_that_can_not_be_exposed_are_refused(cluster, path, words):
+    """Who exposes a path must learn at once that it will not be there."""
+    answer = cluster.agent.api("PUT", "/v1/agent/service/register", {
+        "Name": "other", "Port": 1, "Connect": {"SidecarService": {"Proxy": {"Expose": {"Paths": [
+            {"Path": "/first", "ListenerPort": 1, "LocalPathPort": 1}, {**path, "LocalPathPort": 1}]}}}}}, ok=False)
+    assert answer.status == 400 and words in answer.text
+
+
 def offered(port, version):
     """Whether the listener takes a client that speaks this version of TLS alone."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

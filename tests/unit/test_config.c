@@ -271,7 +271,16 @@ static void test_refusals_of_defaults(void **state)
          "invalid protocol: \"udp\": use tcp, http, http2 or grpc"},
         {DEFAULTS("\"BalanceInboundConnections\":\"x\""),
          "invalid value for balance_inbound_connections: x"},
-        {DEFAULTS("\"Mode\":\"x\""), "invalid proxy mode: \"x\": use direct or transparent"},
+        {DEFAULTS("\"Mode\":\"x\""), "invalid proxy mode: \"x\": use direct"},
+        {DEFAULTS("\"Mode\":\"transparent\""),
+         "Mode \"transparent\" is not supported by this version of "
+         "Pons: leave it out or use direct"},
+        {"{\"Kind\":\"mesh\",\"TransparentProxy\":{\"MeshDestinationsOnly\":true}}",
+         "TransparentProxy.MeshDestinationsOnly is not supported by this version of Pons: it has "
+         "no "
+         "transparent proxies"},
+        {"{\"Kind\":\"mesh\",\"AllowEnablingPermissiveMutualTLS\":true}",
+         "AllowEnablingPermissiveMutualTLS is not supported by this version of Pons: leave it out"},
         {DEFAULTS("\"UpstreamConfig\":{\"Overrides\":[{\"Protocol\":\"tcp\"}]}"),
          "error in upstream override for : Name is required"},
         {DEFAULTS("\"UpstreamConfig\":{\"Defaults\":{\"MeshGateway\":{\"Mode\":\"x\"}}}"),
@@ -445,7 +454,7 @@ static void test_the_registration_wins_then_service_then_global(void **state)
     struct fixture *fixture = *state;
     store(fixture, "{\"Kind\":\"proxy-defaults\",\"Name\":\"global\",\"Config\":{\"protocol\":"
                    "\"tcp\",\"a\":1,\"deep\":{\"x\":1,\"y\":1}},\"MeshGateway\":{\"Mode\":"
-                   "\"local\"},\"Mode\":\"transparent\"}");
+                   "\"local\"},\"Mode\":\"direct\"}");
     store(fixture,
           "{\"Kind\":\"service-defaults\",\"Name\":\"frontend\",\"Protocol\":\"http\","
           "\"MaxInboundConnections\":5,\"LocalConnectTimeoutMs\":6,\"LocalRequestTimeoutMs\":7,"
@@ -458,11 +467,11 @@ static void test_the_registration_wins_then_service_then_global(void **state)
                         "\"exact_balance\",\"deep\":{\"x\":2,\"y\":1},\"local_connect_timeout_ms\":"
                         "6,\"local_request_timeout_ms\":7,\"max_inbound_connections\":5}");
     assert_string_equal(proxy->mesh_gateway->mode, "remote");
-    assert_string_equal(proxy->mode, "transparent");
-    assert_true(proxy->expose->checks);
-    proxy = merge(fixture, ",\"MeshGateway\":{\"Mode\":\"none\"},\"Mode\":\"direct\"");
-    assert_string_equal(proxy->mesh_gateway->mode, "none");
     assert_string_equal(proxy->mode, "direct");
+    assert_true(proxy->expose->checks);
+    proxy = merge(fixture, ",\"MeshGateway\":{\"Mode\":\"none\"},\"Mode\":\"transparent\"");
+    assert_string_equal(proxy->mesh_gateway->mode, "none");
+    assert_string_equal(proxy->mode, "transparent");
 }
 
 static const char *upstream_mode(struct fixture *fixture, const char *proxy)
