@@ -151,6 +151,33 @@ static bool validate_meta(const Pb__NodeService *service, struct error *error)
     return true;
 }
 
+static bool validate_expose(const Pb__ConnectProxyConfig *proxy, struct error *error)
+{
+    const Pb__ExposeConfig *expose = proxy->expose;
+    for (size_t i = 0; expose != NULL && i < expose->n_paths; i++) {
+        const Pb__ExposePath *path = expose->paths[i];
+        if (text_empty(path->path))
+            return error_set(error, ERR_INVALID, "expose.paths: empty path exposed");
+        if (path->listener_port < 1 || path->listener_port > 65535)
+            return error_set(error, ERR_INVALID, "expose.paths: invalid listener port: %d",
+                             path->listener_port);
+        if (path->local_path_port < 0 || path->local_path_port > 65535)
+            return error_set(error, ERR_INVALID, "expose.paths: invalid local path port: %d",
+                             path->local_path_port);
+        if (!text_empty(path->protocol) && !text_equal_nocase(path->protocol, "http") &&
+            !text_equal_nocase(path->protocol, "http2"))
+            return error_set(error, ERR_INVALID,
+                             "protocol '%s' not supported for path: %s, must be in: [http http2]",
+                             path->protocol, path->path);
+        for (size_t j = 0; j < i; j++) {
+            if (expose->paths[j]->listener_port == path->listener_port)
+                return error_set(error, ERR_INVALID,
+                                 "expose.paths: duplicate listener ports exposed");
+        }
+    }
+    return true;
+}
+
 /* What a peer sends has been through its own cluster's rules. */
 static bool validate_local(const Pb__NodeService *service, struct error *error)
 {
@@ -171,6 +198,12 @@ static bool validate_local(const Pb__NodeService *service, struct error *error)
         if (service->port == 0 && text_empty(service->socket_path))
             return error_set(error, ERR_INVALID,
                              "Port or SocketPath must be set for a Connect proxy");
+        if (text_equal(service->proxy->mode, "transparent"))
+            return error_set(error, ERR_INVALID,
+                             "Proxy.Mode \"transparent\" of %s is not supported by this version of "
+                             "Pons: leave it out or use direct",
+                             service->id);
+        return validate_expose(service->proxy, error);
     } else if (text_ends(service->kind, "-gateway") && service->proxy != NULL) {
         if (!text_empty(service->proxy->destination_service_name))
             return error_set(error, ERR_INVALID,

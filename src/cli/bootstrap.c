@@ -6,6 +6,7 @@
 #include "base/buffer.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "config/access_log.h"
 
 /* ---- statistics tags ----
  *
@@ -254,18 +255,48 @@ static json_t *list_unapplied(const json_t *config)
     return unapplied;
 }
 
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text == NULL ? "" : text;
+}
+
+/* Requests to the administration interface are logged as those of the listeners are. */
+static json_t *make_access_log(const struct bootstrap_spec *spec)
+{
+    const json_t *logs = spec->access_logs;
+    if (!json_is_true(json_object_get(logs, "Enabled")))
+        return json_pack("{s:s, s:{s:s, s:s}}", "name", "envoy.access_loggers.file", "typed_config",
+                         "@type", TYPE_PREFIX "extensions.access_loggers.file.v3.FileAccessLog",
+                         "path", spec->admin_access_log);
+    const char *type = text_of(logs, "Type"), *text = text_of(logs, "TextFormat");
+    const char *url = strcmp(type, "file") == 0     ? "file.v3.FileAccessLog"
+                      : strcmp(type, "stderr") == 0 ? "stream.v3.StderrAccessLog"
+                                                    : "stream.v3.StdoutAccessLog";
+    char *type_url = mem_printf("%sextensions.access_loggers.%s", TYPE_PREFIX, url);
+    json_t *format = access_log_json_format(text_of(logs, "JSONFormat"), text);
+    if (format != NULL) {
+        format = json_pack("{s:o}", "json_format", format);
+    } else {
+        char *line = mem_printf("%s%s", text, text_ends(text, "\n") ? "" : "\n");
+        format = json_pack("{s:{s:s}}", "text_format_source", "inline_string", line);
+        free(line);
+    }
+    json_t *sink = json_pack("{s:s, s:o}", "@type", type_url, "log_format", format);
+    free(type_url);
+    if (strcmp(type, "file") == 0)
+        json_object_set_new(sink, "path", json_string(text_of(logs, "Path")));
+    return json_pack("{s:s, s:o}", "name", "Consul Listener Filter Log", "typed_config", sink);
+}
+
 json_t *bootstrap_make(const struct bootstrap_spec *spec, json_t **ret_unapplied)
 {
     json_t *metadata =
         json_pack("{s:s, s:s}", "namespace", spec->namespace, "partition", spec->partition);
     if (spec->node_name != NULL)
         json_object_set_new(metadata, "node_name", json_string(spec->node_name));
-    json_t *access_log =
-        json_pack("{s:s, s:{s:s, s:s}}", "name", "envoy.access_loggers.file", "typed_config",
-                  "@type", TYPE_PREFIX "extensions.access_loggers.file.v3.FileAccessLog", "path",
-                  spec->admin_access_log);
     json_t *bootstrap = json_pack("{s:{s:[o], s:o}, s:{s:s, s:s, s:o}, s:{s:[{s:s, s:{s:i}}]}}",
-                                  "admin", "access_log", access_log, "address",
+                                  "admin", "access_log", make_access_log(spec), "address",
                                   make_socket_address(spec->admin_address, spec->admin_port),
                                   "node", "cluster", spec->proxy_source, "id", spec->proxy_id,
                                   "metadata", metadata, "layered_runtime", "layers", "name", "base",

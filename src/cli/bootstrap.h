@@ -9,7 +9,8 @@
 struct bootstrap_spec {
     const char *admin_address; /* IP literal */
     uint16_t admin_port;
-    const char *admin_access_log; /* path */
+    const char *admin_access_log; /* path, where `access_logs` asks for nothing */
+    const json_t *access_logs;    /* proxy-defaults' AccessLogs; NULL: none */
     const char *proxy_id;
     const char *proxy_source; /* destination service of a sidecar, own name of a gateway */
     const char *node_name;    /* NULL: the agent's own node */

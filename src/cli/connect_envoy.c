@@ -32,7 +32,7 @@ struct preparation {
     struct envoy_flags *flags;
     char *proxy_id, *admin_host, *grpc_host, *grpc_socket, *grpc_ca;
     uint16_t admin_port, grpc_port;
-    json_t *self, *service, *bootstrap;
+    json_t *self, *service, *defaults, *bootstrap;
 };
 
 static void preparation_clear(struct preparation *preparation)
@@ -44,6 +44,7 @@ static void preparation_clear(struct preparation *preparation)
     free(preparation->grpc_ca);
     json_decref(preparation->self);
     json_decref(preparation->service);
+    json_decref(preparation->defaults);
     json_decref(preparation->bootstrap);
     text_list_free(&preparation->flags->gateway_flags.bind_addresses);
 }
@@ -284,6 +285,7 @@ static bool make_bootstrap(struct cli *cli, struct preparation *preparation)
         .admin_address = preparation->admin_host,
         .admin_port = preparation->admin_port,
         .admin_access_log = flags->admin_access_log,
+        .access_logs = json_object_get(preparation->defaults, "AccessLogs"),
         .proxy_id = preparation->proxy_id,
         .proxy_source =
             sidecar ? cli_text(proxy, "DestinationServiceName") : cli_text(service, "Service"),
@@ -317,6 +319,13 @@ static bool make_bootstrap(struct cli *cli, struct preparation *preparation)
     return true;
 }
 
+/* There may be no proxy-defaults; an agent that does not give them is no reason not to start. */
+static void fetch_defaults(struct cli *cli, struct preparation *preparation)
+{
+    struct error ignored = {0};
+    preparation->defaults = cli_api_get(cli->api, "/v1/config/proxy-defaults/global", &ignored);
+}
+
 static bool prepare(struct cli *cli, struct preparation *preparation)
 {
     if (!check_flags(cli, preparation->flags) || !find_proxy(cli, preparation))
@@ -333,6 +342,7 @@ static bool prepare(struct cli *cli, struct preparation *preparation)
         error_prefix(&cli->error, "failed fetch proxy config from local agent: ");
         return false;
     }
+    fetch_defaults(cli, preparation);
     return resolve_host_port(preparation->flags->admin_bind, "-admin-bind",
                              &preparation->admin_host, &preparation->admin_port, &cli->error) &&
            choose_grpc(cli, preparation) && make_bootstrap(cli, preparation);

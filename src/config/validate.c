@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "config/access_log.h"
+#include "config/mesh_options.h"
 #include "pons/config_entry.pb-c.h"
 #include "proto/proto.h"
 
@@ -84,9 +86,11 @@ static bool check_gateway_mode(const Pb__MeshGatewayConfig *gateway, struct erro
 
 static bool check_proxy_mode(const char *mode, struct error *error)
 {
-    static const char *const modes[] = {"", "direct", "transparent", NULL};
-    return one_of(mode, modes) ||
-           refuse(error, "invalid proxy mode: \"%s\": use direct or transparent", mode);
+    static const char *const modes[] = {"", "direct", NULL};
+    if (strcmp(mode, "transparent") == 0)
+        return refuse(error, "Mode \"transparent\" is not supported by this version of Pons: leave "
+                             "it out or use direct");
+    return one_of(mode, modes) || refuse(error, "invalid proxy mode: \"%s\": use direct", mode);
 }
 
 /* Sidecars take connections of the mesh alone, so there is nothing to be permissive with. */
@@ -381,23 +385,6 @@ bool config_check_service_defaults(void *message, struct arena *arena, struct er
 
 /* ---- proxy-defaults ---- */
 
-static bool check_access_logs(const Pb__AccessLogsConfig *logs, struct error *error)
-{
-    static const char *const types[] = {"", "file", "stderr", "stdout", NULL};
-    if (logs == NULL)
-        return true;
-    bool to_file = strcmp(logs->type, "file") == 0, has_path = logs->path[0] != '\0';
-    if (!one_of(logs->type, types))
-        return refuse(error, "invalid access log type: %s: use file, stderr or stdout", logs->type);
-    if (to_file && !has_path)
-        return refuse(error, "path must be specified when using file type access logs");
-    if (!to_file && has_path)
-        return refuse(error, "path is only valid for file type access logs");
-    if (logs->json_format[0] != '\0' && logs->text_format[0] != '\0')
-        return refuse(error, "cannot specify both access log JSONFormat and TextFormat");
-    return true;
-}
-
 bool config_check_proxy_defaults(void *message, struct arena *arena, struct error *error)
 {
     (void)arena;
@@ -409,32 +396,10 @@ bool config_check_proxy_defaults(void *message, struct arena *arena, struct erro
     return check_proxy_mode(entry->mode, error) &&
            check_mutual_tls(entry->mutual_tls_mode, error) &&
            check_gateway_mode(entry->mesh_gateway, error) && check_expose(entry->expose, error) &&
-           check_access_logs(entry->access_logs, error);
+           access_log_check(entry->access_logs, error);
 }
 
 /* ---- mesh ---- */
-
-static bool check_tls(const Pb__MeshDirectionalTLS *tls, const char *side, struct error *error)
-{
-    static const char *const versions[] = {"",        "TLS_AUTO", "TLSv1_0", "TLSv1_1",
-                                           "TLSv1_2", "TLSv1_3",  NULL};
-    if (tls == NULL)
-        return true;
-    const char *bad = !one_of(tls->tls_min_version, versions)   ? tls->tls_min_version
-                      : !one_of(tls->tls_max_version, versions) ? tls->tls_max_version
-                                                                : NULL;
-    if (bad != NULL)
-        return refuse(error,
-                      "error in %s TLS configuration: unknown TLS version \"%s\": use TLS_AUTO, "
-                      "TLSv1_0, TLSv1_1, TLSv1_2 or TLSv1_3",
-                      side, bad);
-    const char *low = tls->tls_min_version, *high = tls->tls_max_version;
-    if (text_starts(low, "TLSv") && text_starts(high, "TLSv") && strcmp(low, high) > 0)
-        return refuse(error,
-                      "error in %s TLS configuration: TLSMinVersion %s is above TLSMaxVersion %s",
-                      side, low, high);
-    return true;
-}
 
 bool config_check_mesh(void *message, struct arena *arena, struct error *error)
 {
@@ -442,6 +407,14 @@ bool config_check_mesh(void *message, struct arena *arena, struct error *error)
     if (!check_head(entry, "mesh", error) || !check_no_namespace(entry, error))
         return false;
     entry->name = arena_strdup(arena, "mesh"); /* the key it is stored under; never shown */
-    return entry->tls == NULL || (check_tls(entry->tls->incoming, "incoming", error) &&
-                                  check_tls(entry->tls->outgoing, "outgoing", error));
+    if (entry->transparent_proxy != NULL && entry->transparent_proxy->mesh_destinations_only)
+        return refuse(error,
+                      "TransparentProxy.MeshDestinationsOnly is not supported by this version "
+                      "of Pons: it has no transparent proxies");
+    if (entry->allow_enabling_permissive_mutual_tls)
+        return refuse(error, "AllowEnablingPermissiveMutualTLS is not supported by this version of "
+                             "Pons: leave it out");
+    return mesh_check_http(entry->http, error) &&
+           (entry->tls == NULL || (mesh_check_tls(entry->tls->incoming, "incoming", error) &&
+                                   mesh_check_tls(entry->tls->outgoing, "outgoing", error)));
 }

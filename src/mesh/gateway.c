@@ -159,6 +159,17 @@ static const void *gather_service(struct gather *gather, const char *name)
     return service;
 }
 
+/* What service-defaults of the gateway's own name say of its upstreams. */
+static void gather_limits(struct gather *gather)
+{
+    struct proxy_snapshot *snapshot = gather->snapshot;
+    const Pb__ServiceDefaultsEntry *defaults =
+        config_service_defaults(gather->view, &gather->tenancy, snapshot->service_name);
+    if (defaults != NULL && defaults->upstream_config != NULL &&
+        defaults->upstream_config->defaults != NULL)
+        snapshot->gateway_limits = defaults->upstream_config->defaults->limits;
+}
+
 static void gather_services(struct gather *gather)
 {
     struct proxy_snapshot *snapshot = gather->snapshot;
@@ -249,6 +260,7 @@ bool gather_mesh_gateway(struct gather *gather, struct error *error)
                          "mesh gateway \"%s\" has no address to listen on: give it a port, or "
                          "envoy_gateway_bind_addresses",
                          gather->snapshot->proxy_id);
+    gather_limits(gather);
     gather_services(gather);
     gather_imports(gather);
     gather_controls(gather);

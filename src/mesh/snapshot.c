@@ -102,6 +102,8 @@ static void gather_common(struct gather *gather, const Pb__NodeService *registra
     snapshot->namespace = gather->tenancy.namespace;
     snapshot->partition = gather->tenancy.partition;
     snapshot->mesh = config_mesh(gather->view, &gather->tenancy);
+    const Pb__ProxyDefaultsEntry *defaults = config_proxy_defaults(gather->view, &gather->tenancy);
+    snapshot->access_logs = defaults != NULL ? defaults->access_logs : NULL;
     snapshot->default_allow = inputs->default_allow;
     snapshot->leaf = *inputs->leaf;
 

@@ -108,6 +108,7 @@ struct proxy_snapshot {
     const Pb__NodeService *registration;
     const char *config;            /* merged opaque proxy.config as JSON text; "" if none */
     const Pb__MeshEntry *mesh;     /* NULL if there is none */
+    const Pb__AccessLogsConfig *access_logs; /* NULL: nothing is logged */
     const char *trust_domain;
     const struct trust_bundle *own_bundle;
     struct leaf_certificate leaf;  /* sidecar: its service's; gateway: its own */
@@ -126,6 +127,7 @@ struct proxy_snapshot {
     /* mesh gateway */
     size_t listener_count;
     const struct gateway_listener *listeners; /* sorted by name */
+    const Pb__UpstreamLimits *gateway_limits; /* towards services; NULL: none */
     size_t service_count;
     const struct gateway_service *services;
     size_t import_count;

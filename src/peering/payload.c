@@ -203,6 +203,23 @@ bool payload_is_connect(struct view *view, const struct export_scope *scope, con
     return count > 0;
 }
 
+/* Those that the gateway leads to, and those of them that it would send a call to. */
+static Pb__InstancesBehind *instances_behind(struct view *view, const struct tenancy *tenancy,
+                                             const char *service, struct arena *arena)
+{
+    struct catalog_instances stored = catalog_connect_instances(view, tenancy, service, arena);
+    if (stored.count == 0)
+        return NULL;
+    Pb__InstancesBehind *behind = proto_new(arena, pb__instances_behind);
+    behind->total = (uint32_t)stored.count;
+    for (size_t i = 0; i < stored.count; i++) {
+        enum catalog_health health = catalog_instance_health(&stored.items[i]);
+        if (health == CATALOG_PASSING || health == CATALOG_WARNING)
+            behind->healthy++;
+    }
+    return behind;
+}
+
 static Pb__PeeringServiceMeta *peer_meta(struct view *view, const struct export_scope *scope,
                                          const char *service, struct arena *arena)
 {
@@ -219,6 +236,7 @@ static Pb__PeeringServiceMeta *peer_meta(struct view *view, const struct export_
     meta->spiffe_id[1] =
         keep(arena, spiffe_mesh_gateway(scope->trust_domain, scope->partition, scope->datacenter));
     meta->protocol = TEXT(config_service_protocol(view, &tenancy, service, arena));
+    meta->instances = instances_behind(view, &tenancy, service, arena);
     return meta;
 }
 

@@ -21,6 +21,7 @@ struct xds_build {
     struct arena *arena; /* of the run */
     struct arena *kept;  /* of the result */
     struct buffer problems;
+    Google__Protobuf__Any *log_sink; /* access_log.c's, once it is made */
     struct xds_resource_list lists[XDS_TYPE_COUNT]; /* growing, on the heap */
     size_t capacities[XDS_TYPE_COUNT];
 };
@@ -74,6 +75,11 @@ Envoy__TransportSocket *xds_tls_downstream(struct xds_build *build,
 /* rbac.c */
 EnvoyRbac__RBAC *xds_rbac(struct xds_build *build, bool http);
 
+/* access_log.c */
+enum xds_log_place { XDS_LOG_LISTENER, XDS_LOG_FILTER };
+Envoy__AccessLog **xds_access_logs(struct xds_build *build, enum xds_log_place place,
+                                   size_t *ret_count);
+
 /* filter.c */
 struct xds_hcm {
     const char *stat_prefix;
@@ -81,7 +87,7 @@ struct xds_hcm {
     Envoy__RouteConfiguration *route; /* inline, or */
     const char *rds_name;
     Envoy__HttpConnectionManager__ForwardClientCertDetails xfcc;
-    bool normalize_path;
+    bool inbound; /* the path and headers are normalised as the mesh entry says */
     bool deny_all; /* RBAC filter that denies unless the route says otherwise */
 };
 Envoy__Filter *xds_filter(struct arena *arena, const char *name, Google__Protobuf__Any *config);
@@ -94,14 +100,24 @@ Envoy__FilterChain *xds_filter_chain(struct arena *arena, Envoy__Filter **filter
 /* One virtual host for all domains whose only route sends everything to `cluster`. */
 Envoy__RouteConfiguration *xds_route_all(struct arena *arena, const char *name,
                                          const char *virtual_host, const char *cluster);
+/* Adds a route configuration that listeners ask for by RDS. */
+void xds_add_route(struct xds_build *build, Envoy__RouteConfiguration *config);
 void xds_public_route(struct xds_build *build);
 
 /* cluster.c, listener.c, gateway.c */
 bool xds_can_dial(const struct upstream *upstream);
 /* The header with the caller's certificate is for the filters only: the route takes it away. */
 bool xds_xfcc_only_for_rbac(const struct proxy_snapshot *snapshot);
+/* The sidecar's own application, or one of its ports, as a cluster. */
+void xds_app_cluster(struct xds_build *build, const char *name, const char *protocol,
+                     uint16_t port);
 Envoy__Listener *xds_listener(struct xds_build *build, const char *name, const char *host,
                               uint16_t port);
+/* Where the sidecar listens unless an upstream says otherwise: an IP literal. */
+const char *xds_inbound_host(const struct xds_build *build);
+uint16_t xds_inbound_port(const struct xds_build *build);
+/* expose.c: paths of the application that are open without mTLS */
+void xds_exposed_paths(struct xds_build *build);
 void xds_sidecar_clusters(struct xds_build *build);
 void xds_sidecar_listeners(struct xds_build *build);
 void xds_gateway_clusters(struct xds_build *build);

@@ -129,7 +129,7 @@ outlier_detection(struct xds_build *build, const struct upstream_options *option
     return outliers;
 }
 
-static void add_local_app(struct xds_build *build)
+void xds_app_cluster(struct xds_build *build, const char *name, const char *protocol, uint16_t port)
 {
     const struct proxy_snapshot *snapshot = build->snapshot;
     const Pb__ConnectProxyConfig *proxy = snapshot->registration->proxy;
@@ -137,17 +137,16 @@ static void add_local_app(struct xds_build *build)
     const char *host = proxy != NULL && !text_empty(proxy->local_service_address)
                            ? proxy->local_service_address
                            : "127.0.0.1";
-    Envoy__Cluster *cluster =
-        cluster_new(build, "local_app", build->options.local_connect_timeout_ms);
-    struct endpoint endpoint = {.address = host,
-                                .port = proxy != NULL ? (uint16_t)proxy->local_service_port : 0};
+    Envoy__Cluster *cluster = cluster_new(build, name, build->options.local_connect_timeout_ms);
+    struct endpoint endpoint = {.address = host, .port = port};
     struct endpoint_list endpoints = {1, &endpoint};
-    Envoy__ClusterLoadAssignment *load = xds_load_assignment(build, "local_app", &endpoints);
+    Envoy__ClusterLoadAssignment *load = xds_load_assignment(build, name, &endpoints);
     Envoy__LbEndpoint *lb = load->endpoints[0]->lb_endpoints[0];
     lb->health_status = ENVOY__HEALTH_STATUS__UNKNOWN; /* unset: it is not watched from here */
     lb->load_balancing_weight = NULL;
     cluster->type = ENVOY__CLUSTER__DISCOVERY_TYPE__STATIC;
-    if (proxy != NULL && !text_empty(proxy->local_service_socket_path))
+    if (proxy != NULL && !text_empty(proxy->local_service_socket_path) &&
+        text_equal(name, "local_app"))
         lb->endpoint->address = xds_pipe(arena, proxy->local_service_socket_path, 0);
     else if (!text_is_ip(host))
         set_dns(build, cluster, true);
@@ -160,7 +159,7 @@ static void add_local_app(struct xds_build *build)
         };
         cluster->circuit_breakers = connection_limit(build, &limits);
     }
-    if (xds_is_http2(snapshot->protocol)) {
+    if (xds_is_http2(protocol)) {
         Envoy__HttpProtocolOptions *options = proto_new(arena, envoy__http_protocol_options);
         Envoy__HttpProtocolOptions__UseDownstreamHttpConfig *config =
             proto_new(arena, envoy__http_protocol_options__use_downstream_http_config);
@@ -171,7 +170,14 @@ static void add_local_app(struct xds_build *build)
         options->use_downstream_protocol_config = config;
         set_http_options(build, cluster, options);
     }
-    xds_add(build, XDS_CLUSTER, "local_app", cluster, NULL);
+    xds_add(build, XDS_CLUSTER, name, cluster, NULL);
+}
+
+static void add_local_app(struct xds_build *build)
+{
+    const Pb__ConnectProxyConfig *proxy = build->snapshot->registration->proxy;
+    xds_app_cluster(build, "local_app", build->snapshot->protocol,
+                    proxy != NULL ? (uint16_t)proxy->local_service_port : 0);
 }
 
 static void add_upstream(struct xds_build *build, const struct upstream *upstream)
@@ -238,12 +244,22 @@ static char *name_for_sni(struct xds_build *build, const char *sni)
     return name;
 }
 
+/* Not for exported clusters, nor for the way to peers' servers, as in Consul. */
+static void set_gateway_limits(struct xds_build *build, Envoy__Cluster *cluster)
+{
+    if (build->snapshot->gateway_limits == NULL)
+        return;
+    struct upstream_options limits = upstream_options_limits(build->snapshot->gateway_limits);
+    cluster->circuit_breakers = connection_limit(build, &limits);
+}
+
 static void add_gateway_service(struct xds_build *build, const struct gateway_service *service)
 {
     int64_t timeout = service->connect_timeout_ms > 0 ? service->connect_timeout_ms
                                                       : build->options.connect_timeout_ms;
     Envoy__Cluster *cluster = cluster_new(build, name_for_sni(build, service->sni), timeout);
     cluster->outlier_detection = proto_new(build->arena, envoy__outlier_detection);
+    set_gateway_limits(build, cluster);
     add_cluster(build, cluster, &service->endpoints);
     if (!xds_is_exported(build, service))
         return;
@@ -292,6 +308,8 @@ void xds_gateway_clusters(struct xds_build *build)
         const struct gateway_control *control = &snapshot->controls[i];
         Envoy__Cluster *cluster =
             cluster_new(build, control->server_name, build->options.connect_timeout_ms);
+        if (control->own)
+            set_gateway_limits(build, cluster);
         cluster->outlier_detection = proto_new(build->arena, envoy__outlier_detection);
         add_cluster(build, cluster, &control->endpoints);
     }
@@ -300,6 +318,7 @@ void xds_gateway_clusters(struct xds_build *build)
                                               build->options.connect_timeout_ms);
         cluster->outlier_detection = proto_new(build->arena, envoy__outlier_detection);
         cluster->upstream_connection_options = keepalive(build);
+        set_gateway_limits(build, cluster);
         add_cluster(build, cluster, &snapshot->imports[i].endpoints);
     }
 }

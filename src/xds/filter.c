@@ -1,4 +1,5 @@
 #include "base/text.h"
+#include "config/mesh_options.h"
 #include "envoy/grpc_stats.pb-c.h"
 #include "envoy/http_rbac.pb-c.h"
 #include "envoy/tcp_proxy.pb-c.h"
@@ -31,6 +32,7 @@ Envoy__Filter *xds_tcp_proxy(struct xds_build *build, const char *stat_prefix, c
     proxy->stat_prefix = stat_name(build->arena, stat_prefix);
     proxy->cluster_specifier_case = ENVOY__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER;
     proxy->cluster = xds_text(cluster);
+    proxy->access_log = xds_access_logs(build, XDS_LOG_FILTER, &proxy->n_access_log);
     return xds_filter(build->arena, "envoy.filters.network.tcp_proxy",
                       xds_any(build->arena, proxy));
 }
@@ -85,6 +87,24 @@ static void set_route(struct xds_build *build, Envoy__HttpConnectionManager *man
     manager->rds->route_config_name = xds_text(hcm->rds_name);
 }
 
+static void set_normalization(struct xds_build *build, Envoy__HttpConnectionManager *manager)
+{
+    const Pb__MeshRequestNormalization *wanted = mesh_normalization(build->snapshot->mesh);
+    if (wanted == NULL || !wanted->insecure_disable_path_normalization)
+        manager->normalize_path = xds_true(build->arena);
+    if (wanted == NULL)
+        return;
+    manager->merge_slashes = wanted->merge_slashes;
+    manager->path_with_escaped_slashes_action =
+        mesh_escaped_slashes_action(wanted->path_with_escaped_slashes_action);
+    int action = mesh_underscores_action(wanted->headers_with_underscores_action);
+    if (action == 0)
+        return;
+    manager->common_http_protocol_options =
+        proto_new(build->arena, envoy__common_http_protocol_options);
+    manager->common_http_protocol_options->headers_with_underscores_action = action;
+}
+
 Envoy__Filter *xds_hcm_filter(struct xds_build *build, const struct xds_hcm *hcm)
 {
     struct arena *arena = build->arena;
@@ -102,8 +122,9 @@ Envoy__Filter *xds_hcm_filter(struct xds_build *build, const struct xds_hcm *hcm
     manager->upgrade_configs[0] = upgrade;
     if (xds_is_http2(hcm->protocol))
         manager->http2_protocol_options = proto_new(arena, envoy__http2_protocol_options);
-    if (hcm->normalize_path)
-        manager->normalize_path = xds_true(arena);
+    if (hcm->inbound)
+        set_normalization(build, manager);
+    manager->access_log = xds_access_logs(build, XDS_LOG_FILTER, &manager->n_access_log);
     manager->forward_client_cert_details = hcm->xfcc;
     if (hcm->xfcc != ENVOY__HTTP_CONNECTION_MANAGER__FORWARD_CLIENT_CERT_DETAILS__SANITIZE) {
         /* Consul adds subject, certificate, chain and DNS names: 4 KB a request. Who calls is in

@@ -133,8 +133,8 @@ static void gather_exported(struct xds_build *build, struct exported *exported)
             continue;
         char *name = route_name(build->kept, service);
         routes[route_count++] = name;
-        xds_add(build, XDS_ROUTE, name,
-                xds_route_all(build->arena, name, name, xds_exported_name(build, service)), NULL);
+        xds_add_route(build,
+                      xds_route_all(build->arena, name, name, xds_exported_name(build, service)));
     }
     if (route_count > 0)
         exported->routes = routes;

@@ -15,6 +15,7 @@ Envoy__Listener *xds_listener(struct xds_build *build, const char *name, const c
     /* The address is part of the name, because Envoy can't move a listener. */
     listener->name = arena_printf(build->arena, "%s:%s:%u", name, host, port);
     listener->address = xds_address(build->arena, host, port);
+    listener->access_log = xds_access_logs(build, XDS_LOG_LISTENER, &listener->n_access_log);
     return listener;
 }
 
@@ -90,7 +91,7 @@ static Envoy__Filter *public_hcm(struct xds_build *build)
         .xfcc = sanitize
                     ? ENVOY__HTTP_CONNECTION_MANAGER__FORWARD_CLIENT_CERT_DETAILS__SANITIZE
                     : ENVOY__HTTP_CONNECTION_MANAGER__FORWARD_CLIENT_CERT_DETAILS__APPEND_FORWARD,
-        .normalize_path = true,
+        .inbound = true,
         .deny_all = true, /* the route has the rules; without its rules it fails closed */
     };
     return xds_hcm_filter(build, &hcm);
@@ -113,25 +114,34 @@ static Envoy__FilterChain *public_chain(struct xds_build *build, bool http)
     return chain;
 }
 
+const char *xds_inbound_host(const struct xds_build *build)
+{
+    const char *host = build->options.bind_address;
+    if (text_empty(host))
+        host = build->snapshot->registration->address;
+    return text_is_ip(host) ? host : "0.0.0.0";
+}
+
+uint16_t xds_inbound_port(const struct xds_build *build)
+{
+    return (uint16_t)(build->options.bind_port > 0 ? build->options.bind_port
+                                                   : build->snapshot->registration->port);
+}
+
 static void add_public_listener(struct xds_build *build)
 {
     const struct proxy_snapshot *snapshot = build->snapshot;
     const char *host = build->options.bind_address;
-    uint16_t port = (uint16_t)(build->options.bind_port > 0 ? build->options.bind_port
-                                                            : snapshot->registration->port);
     bool http = xds_is_http(snapshot->protocol);
     if (text_empty(host))
         host = snapshot->registration->address;
-    if (text_empty(host))
-        host = "0.0.0.0";
-    if (!text_is_ip(host)) {
+    if (!text_empty(host) && !text_is_ip(host))
         xds_problem(build,
                     "the proxy's address %s is no IP literal, and no address to listen on; "
                     "it listens on 0.0.0.0 (set proxy.config.bind_address)",
                     host);
-        host = "0.0.0.0";
-    }
-    Envoy__Listener *listener = xds_listener(build, "public_listener", host, port);
+    Envoy__Listener *listener =
+        xds_listener(build, "public_listener", xds_inbound_host(build), xds_inbound_port(build));
     listener->traffic_direction = ENVOY__TRAFFIC_DIRECTION__INBOUND;
     set_balance(build, listener, build->options.balance_inbound_connections,
                 "proxy.config.balance_inbound_connections");
@@ -187,6 +197,7 @@ static Envoy__Listener *upstream_listener(struct xds_build *build, const struct 
         listener->address =
             xds_pipe(arena, definition->local_bind_socket_path,
                      text_empty(mode) ? 0 : (uint32_t)strtoul(mode, NULL, 8) & 0777);
+        listener->access_log = xds_access_logs(build, XDS_LOG_LISTENER, &listener->n_access_log);
         return listener;
     }
     if (definition->local_bind_port < 1 || definition->local_bind_port > UINT16_MAX)
@@ -232,6 +243,7 @@ bool xds_can_dial(const struct upstream *upstream)
 void xds_sidecar_listeners(struct xds_build *build)
 {
     add_public_listener(build);
+    xds_exposed_paths(build);
     for (size_t i = 0; i < build->snapshot->upstream_count; i++) {
         if (xds_can_dial(&build->snapshot->upstreams[i]))
             add_upstream_listener(build, &build->snapshot->upstreams[i]);

@@ -143,6 +143,18 @@ static int64_t positive(int64_t value)
     return value > 0 ? value : OPTION_UNSET;
 }
 
+struct upstream_options upstream_options_limits(const Pb__UpstreamLimits *limits)
+{
+    static const Pb__UpstreamLimits none = PB__UPSTREAM_LIMITS__INIT;
+    if (limits == NULL)
+        limits = &none;
+    return (struct upstream_options){
+        .max_connections = positive(limits->max_connections),
+        .max_pending_requests = positive(limits->max_pending_requests),
+        .max_concurrent_requests = positive(limits->max_concurrent_requests),
+    };
+}
+
 /* In records zero means that nothing was said. */
 static struct upstream_options from_snapshot(const struct upstream *upstream)
 {

@@ -36,6 +36,8 @@ struct upstream_options {
     const char *balance_outbound_connections;
 };
 
+/* Of limits alone; NULL: none. */
+struct upstream_options upstream_options_limits(const Pb__UpstreamLimits *limits);
 /* Text lives in `arena`. */
 void proxy_options_read(const struct proxy_snapshot *snapshot, struct arena *arena,
                         struct proxy_options *ret_options, struct buffer *problems);

@@ -47,6 +47,14 @@ static void set_rbac(struct xds_build *build, Envoy__VirtualHost *host)
     host->typed_per_filter_config[0] = entry;
 }
 
+void xds_add_route(struct xds_build *build, Envoy__RouteConfiguration *config)
+{
+    const Pb__MeshEntry *mesh = build->snapshot->mesh;
+    if (mesh != NULL && mesh->validate_clusters)
+        config->validate_clusters = xds_true(build->arena);
+    xds_add(build, XDS_ROUTE, config->name, config, NULL);
+}
+
 /* The route of a sidecar's HTTP listener. Consul has it, and the intentions, inline in the
  * listener: a changed intention then makes a new listener, and open connections keep the old
  * rules until the old one is drained, minutes later. By RDS it holds from the next request on. */
@@ -68,5 +76,5 @@ void xds_public_route(struct xds_build *build)
         route->request_headers_to_remove[0] = xds_text("x-forwarded-client-cert");
     }
     set_rbac(build, config->virtual_hosts[0]);
-    xds_add(build, XDS_ROUTE, "public_listener", config, NULL);
+    xds_add_route(build, config);
 }

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "config/mesh_options.h"
 #include "envoy/tls.pb-c.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/wrappers.pb-c.h"
@@ -33,8 +34,15 @@ static Envoy__TlsParameters *tls_parameters(struct xds_build *build,
         return parameters;
     parameters->tls_minimum_protocol_version = tls_version(build, wanted->tls_min_version);
     parameters->tls_maximum_protocol_version = tls_version(build, wanted->tls_max_version);
-    parameters->n_cipher_suites = wanted->n_cipher_suites;
-    parameters->cipher_suites = wanted->cipher_suites;
+    parameters->cipher_suites = proto_array(build->arena, wanted->n_cipher_suites);
+    for (size_t i = 0; i < wanted->n_cipher_suites; i++) {
+        const char *cipher = mesh_envoy_cipher(wanted->cipher_suites[i]);
+        if (cipher != NULL)
+            parameters->cipher_suites[parameters->n_cipher_suites++] = xds_text(cipher);
+        else
+            xds_problem(build, "mesh entry: %s is no cipher suite; it is left out",
+                        wanted->cipher_suites[i]);
+    }
     return parameters;
 }
 

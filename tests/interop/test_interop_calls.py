@@ -78,11 +78,15 @@ def test_instances_come_go_and_fail(importer):
                       for entry in importer.sees("echo") for check in entry["Checks"])
 
     exporter.agent.register({"Name": "echo", "ID": "echo-2", "Port": free_port(), "Address": "127.0.0.9",
+                             "Weights": {"Passing": 3, "Warning": 2},
                              "Check": {"CheckID": "alive", "TTL": "60s", "Status": "passing"}})
     wait_for(lambda: len(importer.sees("echo")) == 2, "the second instance")
     second = [entry for entry in importer.sees("echo") if entry["Service"]["ID"] == "echo-2"][0]
     assert second["Service"]["Address"] == "127.0.0.9" and second["Service"]["PeerName"] == importer.peer
+    assert second["Service"]["Weights"] == {"Passing": 3, "Warning": 2}
     wait_for(lambda: ("echo-2", "passing") in statuses(), "the second instance to be passing")
+    exporter.agent.put("/v1/agent/check/warn/alive")
+    wait_for(lambda: ("echo-2", "warning") in statuses(), "the second instance to warn")
     exporter.agent.put("/v1/agent/check/fail/alive")
     wait_for(lambda: ("echo-2", "critical") in statuses(), "the second instance to be critical")
     passing = importer.agent.get(f"/v1/health/service/echo?passing&peer={importer.peer}")

@@ -49,7 +49,8 @@ def inline_rules(resources):
     return resources
 
 PORTS = {name: free_port() for name in ("api", "echo", "rpc", "cache", "page", "peer-api", "peer-echo", "peer-rpc",
-                                        "local-cache", "local-page", "gone")}
+                                        "local-cache", "local-page", "gone", "open", "open-local",
+                                        "open-grpc")}
 
 
 class World:
@@ -65,6 +66,12 @@ class World:
         self.envoys = {}
         for agent in (self.one, self.two):
             agent.config_entry({"Kind": "mesh", "Peering": {"PeerThroughMeshGateways": True}})
+            if policy == "deny" and agent is self.two:
+                self.options(agent)
+            if policy == "deny":
+                agent.config_entry({"Kind": "service-defaults", "Name": "mesh-gateway", "MaxInboundConnections": 5,
+                                    "UpstreamConfig": {"Defaults": {"Limits": {
+                                        "MaxConnections": 7, "MaxPendingRequests": 8, "MaxConcurrentRequests": 9}}}})
             self.gateway(agent)
         self.define_two()
         self.define_one()
@@ -72,6 +79,17 @@ class World:
         for number, agent in (("1", self.one), ("2", self.two)):
             domain = agent.trust_domain().removesuffix(".consul")
             self.names.add(f"id of {number}", domain)
+
+    def options(self, agent):
+        """What mesh and proxy-defaults can say of proxies."""
+        agent.config_entry({
+            "Kind": "mesh", "Peering": {"PeerThroughMeshGateways": True},
+            "TLS": {"Incoming": {"TLSMinVersion": "TLSv1_2", "CipherSuites": ["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"]},
+                    "Outgoing": {"TLSMaxVersion": "TLSv1_3"}},
+            "HTTP": {"Incoming": {"RequestNormalization": {
+                "InsecureDisablePathNormalization": True, "MergeSlashes": True,
+                "PathWithEscapedSlashesAction": "UNESCAPE_AND_FORWARD", "HeadersWithUnderscoresAction": "DROP_HEADER"}}}})
+        agent.config_entry({"Kind": "proxy-defaults", "Name": "global", "AccessLogs": {"Enabled": True}})
 
     def gateway(self, agent):
         lan, wan, extra = free_port(), free_port(), free_port()
@@ -89,14 +107,15 @@ class World:
                 "envoy_gateway_remote_tcp_keepalive_time": 120}}})
         self.envoys[f"gateway {number}"] = Envoy(agent, f"gateway {agent.datacenter}", ["-gateway=mesh"])
 
-    def sidecar(self, agent, name, proxy=None, upstreams=()):
+    def sidecar(self, agent, name, proxy=None, upstreams=(), expose=()):
         port = free_port()
         self.names.add(f"sidecar {name}", port)
         agent.register({
             "Name": name, "Port": PORTS.get(name, 1234), "Address": "127.0.0.1",
             "Connect": {"SidecarService": {
                 "Port": port, "Checks": [{"Name": "Alias", "AliasService": name}],
-                "Proxy": {"Upstreams": list(upstreams), "Config": proxy or {}}}}})
+                "Proxy": {"Upstreams": list(upstreams), "Config": proxy or {},
+                          "Expose": {"Paths": list(expose)}}}}})
         return Envoy(agent, f"{name} {agent.datacenter}", [f"-sidecar-for={name}"])
 
     def define_two(self):
@@ -104,7 +123,9 @@ class World:
         for name, protocol in (("api", "http"), ("rpc", "grpc")):
             two.config_entry({"Kind": "service-defaults", "Name": name, "Protocol": protocol})
         self.envoys["api"] = self.sidecar(two, "api", {"local_connect_timeout_ms": 2000, "max_inbound_connections": 50,
-                                                       "local_request_timeout_ms": 3000})
+                                                       "local_request_timeout_ms": 3000}, expose=[
+            {"Path": "/healthz-1", "ListenerPort": PORTS["open"], "LocalPathPort": PORTS["open-local"]},
+            {"Path": "/health", "ListenerPort": PORTS["open-grpc"], "LocalPathPort": PORTS["api"], "Protocol": "http2"}])
         self.envoys["echo"] = self.sidecar(two, "echo", {"max_inbound_connections": 40})
         self.envoys["rpc"] = self.sidecar(two, "rpc")
         export(two, ("api", "echo", "rpc"), ["cluster-01"])

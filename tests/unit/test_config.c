@@ -122,6 +122,11 @@ static void test_kinds(void **state)
                    "invalid config entry kind: bogus");
 }
 
+#define NORMALIZATION(members) \
+    "{\"Kind\":\"mesh\",\"HTTP\":{\"Incoming\":{\"RequestNormalization\":{" members "}}}}"
+#define LOGS(members) \
+    "{\"Kind\":\"proxy-defaults\",\"Name\":\"global\",\"AccessLogs\":{" members "}}"
+
 static void test_entries_are_shown_as_they_were_written(void **state)
 {
     struct fixture *fixture = *state;
@@ -136,6 +141,14 @@ static void test_entries_are_shown_as_they_were_written(void **state)
          "\"5s\",\"protocol\":\"tcp\"},\"TransparentProxy\":{},\"MeshGateway\":{\"Mode\":\"local\"}"
          ","
          "\"Expose\":{},\"AccessLogs\":{}}"},
+        {NORMALIZATION("\"merge_slashes\":true"),
+         "{\"Kind\":\"mesh\",\"TransparentProxy\":{\"MeshDestinationsOnly\":false},\"HTTP\":{"
+         "\"SanitizeXForwardedClientCert\":false,\"Incoming\":{\"RequestNormalization\":{"
+         "\"InsecureDisablePathNormalization\":false,\"MergeSlashes\":true,"
+         "\"PathWithEscapedSlashesAction\":\"\",\"HeadersWithUnderscoresAction\":\"\"}}}}"},
+        {"{\"Kind\":\"mesh\",\"ValidateClusters\":true}",
+         "{\"Kind\":\"mesh\",\"TransparentProxy\":{\"MeshDestinationsOnly\":false},"
+         "\"ValidateClusters\":true}"},
         {"{\"kind\":\"mesh\",\"peering\":{\"peer_through_mesh_gateways\":true},\"CreateIndex\":3,"
          "\"ModifyIndex\":4,\"Hash\":16556651269047824993}",
          "{\"Kind\":\"mesh\",\"TransparentProxy\":{\"MeshDestinationsOnly\":false},\"Peering\":{"
@@ -258,18 +271,47 @@ static void test_refusals_of_defaults(void **state)
          "invalid protocol: \"udp\": use tcp, http, http2 or grpc"},
         {DEFAULTS("\"BalanceInboundConnections\":\"x\""),
          "invalid value for balance_inbound_connections: x"},
-        {DEFAULTS("\"Mode\":\"x\""), "invalid proxy mode: \"x\": use direct or transparent"},
+        {DEFAULTS("\"Mode\":\"x\""), "invalid proxy mode: \"x\": use direct"},
+        {DEFAULTS("\"Mode\":\"transparent\""),
+         "Mode \"transparent\" is not supported by this version of "
+         "Pons: leave it out or use direct"},
+        {"{\"Kind\":\"mesh\",\"TransparentProxy\":{\"MeshDestinationsOnly\":true}}",
+         "TransparentProxy.MeshDestinationsOnly is not supported by this version of Pons: it has "
+         "no "
+         "transparent proxies"},
+        {"{\"Kind\":\"mesh\",\"AllowEnablingPermissiveMutualTLS\":true}",
+         "AllowEnablingPermissiveMutualTLS is not supported by this version of Pons: leave it out"},
         {DEFAULTS("\"UpstreamConfig\":{\"Overrides\":[{\"Protocol\":\"tcp\"}]}"),
          "error in upstream override for : Name is required"},
         {DEFAULTS("\"UpstreamConfig\":{\"Defaults\":{\"MeshGateway\":{\"Mode\":\"x\"}}}"),
          "error in upstream defaults: Invalid Mesh Gateway Mode: \"x\""},
         {"{\"Kind\":\"mesh\",\"TLS\":{\"Incoming\":{\"TLSMinVersion\":\"1.2\"}}}",
-         "error in incoming TLS configuration: unknown TLS version \"1.2\": use TLS_AUTO, TLSv1_0, "
-         "TLSv1_1, TLSv1_2 or TLSv1_3"},
+         "error in incoming TLS configuration: no matching TLS version found for 1.2, please "
+         "specify "
+         "one of [TLS_AUTO, TLSv1_0, TLSv1_1, TLSv1_2, TLSv1_3]"},
         {"{\"Kind\":\"mesh\",\"TLS\":{\"Outgoing\":{\"TLSMinVersion\":\"TLSv1_3\","
          "\"TLSMaxVersion\":\"TLSv1_2\"}}}",
-         "error in outgoing TLS configuration: TLSMinVersion TLSv1_3 is above TLSMaxVersion "
-         "TLSv1_2"},
+         "error in outgoing TLS configuration: configuring max version TLSv1_2 less than the "
+         "configured min version TLSv1_3 is invalid"},
+        {"{\"Kind\":\"mesh\",\"TLS\":{\"Incoming\":{\"CipherSuites\":[\"X\"]}}}",
+         "error in incoming TLS configuration: no matching Envoy TLS cipher suite found for X"},
+        {"{\"Kind\":\"mesh\",\"TLS\":{\"Incoming\":{\"TLSMinVersion\":\"TLSv1_3\",\"CipherSuites\":"
+         "["
+         "\"TLS_RSA_WITH_AES_128_CBC_SHA\"]}}}",
+         "error in incoming TLS configuration: configuring CipherSuites is only applicable to "
+         "connections negotiated with TLS 1.2 or earlier, TLSMinVersion is set to TLSv1_3"},
+        {NORMALIZATION("\"PathWithEscapedSlashesAction\":\"X\""),
+         "error in HTTP incoming request normalization configuration: no matching "
+         "PathWithEscapedSlashesAction value found for X, please specify one of "
+         "[IMPLEMENTATION_SPECIFIC_DEFAULT, KEEP_UNCHANGED, REJECT_REQUEST, UNESCAPE_AND_REDIRECT, "
+         "UNESCAPE_AND_FORWARD]"},
+        {NORMALIZATION("\"HeadersWithUnderscoresAction\":\"allow\""),
+         "error in HTTP incoming request normalization configuration: no matching "
+         "HeadersWithUnderscoresAction value found for allow, please specify one of [ALLOW, "
+         "REJECT_REQUEST, DROP_HEADER]"},
+        {LOGS("\"JSONFormat\":\"[1]\""),
+         "invalid access log json for JSON format: it must be an object"},
+        {LOGS("\"Type\":\"file\""), "path must be specified when using file type access logs"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_refused(fixture, cases[i][0], ERR_INTERNAL, cases[i][1]);
@@ -412,7 +454,7 @@ static void test_the_registration_wins_then_service_then_global(void **state)
     struct fixture *fixture = *state;
     store(fixture, "{\"Kind\":\"proxy-defaults\",\"Name\":\"global\",\"Config\":{\"protocol\":"
                    "\"tcp\",\"a\":1,\"deep\":{\"x\":1,\"y\":1}},\"MeshGateway\":{\"Mode\":"
-                   "\"local\"},\"Mode\":\"transparent\"}");
+                   "\"local\"},\"Mode\":\"direct\"}");
     store(fixture,
           "{\"Kind\":\"service-defaults\",\"Name\":\"frontend\",\"Protocol\":\"http\","
           "\"MaxInboundConnections\":5,\"LocalConnectTimeoutMs\":6,\"LocalRequestTimeoutMs\":7,"
@@ -425,11 +467,11 @@ static void test_the_registration_wins_then_service_then_global(void **state)
                         "\"exact_balance\",\"deep\":{\"x\":2,\"y\":1},\"local_connect_timeout_ms\":"
                         "6,\"local_request_timeout_ms\":7,\"max_inbound_connections\":5}");
     assert_string_equal(proxy->mesh_gateway->mode, "remote");
-    assert_string_equal(proxy->mode, "transparent");
-    assert_true(proxy->expose->checks);
-    proxy = merge(fixture, ",\"MeshGateway\":{\"Mode\":\"none\"},\"Mode\":\"direct\"");
-    assert_string_equal(proxy->mesh_gateway->mode, "none");
     assert_string_equal(proxy->mode, "direct");
+    assert_true(proxy->expose->checks);
+    proxy = merge(fixture, ",\"MeshGateway\":{\"Mode\":\"none\"},\"Mode\":\"transparent\"");
+    assert_string_equal(proxy->mesh_gateway->mode, "none");
+    assert_string_equal(proxy->mode, "transparent");
 }
 
 static const char *upstream_mode(struct fixture *fixture, const char *proxy)

@@ -191,6 +191,8 @@ static void test_a_proxy_stands_for_each_gateway(void **state)
     assert_string_equal(meta->spiffe_id[0], "spiffe://" TD "/ns/default/dc/dc1/svc/web");
     assert_string_equal(meta->spiffe_id[1], "spiffe://" TD "/gateway/mesh/dc/dc1");
     assert_string_equal(meta->protocol, "tcp");
+    assert_int_equal(meta->instances->total, 1);
+    assert_int_equal(meta->instances->healthy, 1);
     assert_int_equal(sent->nodes[1]->n_checks, 1);
     const Pb__HealthCheck *check = sent->nodes[1]->checks[0];
     assert_string_equal(check->check_id, "web-sidecar-proxy-instance-1:overall-check");

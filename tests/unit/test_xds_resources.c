@@ -584,6 +584,136 @@ static void test_the_mesh_entry_sets_tls_and_hides_the_callers_header(void **sta
     fixture_free(snapshot);
 }
 
+#define WORD(text) ((char *)(uintptr_t)(text))
+
+static Pb__MeshEntry *mesh_with_normalization(struct proxy_snapshot *snapshot)
+{
+    Pb__MeshEntry *mesh = proto_new(snapshot->arena, pb__mesh_entry);
+    mesh->http = proto_new(snapshot->arena, pb__mesh_http);
+    mesh->http->incoming = proto_new(snapshot->arena, pb__mesh_directional_http);
+    mesh->http->incoming->request_normalization =
+        proto_new(snapshot->arena, pb__mesh_request_normalization);
+    snapshot->mesh = mesh;
+    return mesh;
+}
+
+static void test_the_mesh_entry_normalises_requests_and_names_ciphers(void **state)
+{
+    (void)state;
+    static char *suites[] = {WORD("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")};
+    struct proxy_snapshot *snapshot = fixture_serving("web-api", "http");
+    Pb__MeshEntry *mesh = mesh_with_normalization(snapshot);
+    Pb__MeshRequestNormalization *wanted = mesh->http->incoming->request_normalization;
+    wanted->insecure_disable_path_normalization = wanted->merge_slashes = true;
+    wanted->path_with_escaped_slashes_action = WORD("UNESCAPE_AND_FORWARD");
+    wanted->headers_with_underscores_action = WORD("DROP_HEADER");
+    mesh->validate_clusters = true;
+    mesh->tls = proto_new(snapshot->arena, pb__mesh_tls);
+    mesh->tls->incoming = proto_new(snapshot->arena, pb__mesh_directional_tls);
+    mesh->tls->incoming->n_cipher_suites = 1;
+    mesh->tls->incoming->cipher_suites = suites;
+    struct xds_resources *resources = xds_resources_build(snapshot);
+    static const char name[] = "public_listener:127.12.0.12:21000";
+    assert_false(holds(resources, XDS_LISTENER, name, "'normalize_path'"));
+    assert_true(holds(resources, XDS_LISTENER, name, "'merge_slashes':true"));
+    assert_true(holds(resources, XDS_LISTENER, name,
+                      "'path_with_escaped_slashes_action':'UNESCAPE_AND_FORWARD'"));
+    assert_true(holds(resources, XDS_LISTENER, name,
+                      "'common_http_protocol_options':{'headers_with_underscores_action':"
+                      "'DROP_HEADER'}"));
+    assert_true(
+        holds(resources, XDS_LISTENER, name, "'cipher_suites':['ECDHE-RSA-AES128-GCM-SHA256']"));
+    assert_true(holds(resources, XDS_ROUTE, "public_listener", "'validate_clusters':true"));
+    xds_resources_free(resources);
+    fixture_free(snapshot);
+}
+
+static void test_access_logs_are_on_listeners_and_filters(void **state)
+{
+    (void)state;
+    static const char name[] = "backend?peer=cluster-02:127.11.0.11:5001";
+    struct proxy_snapshot *snapshot = fixture_web();
+    Pb__AccessLogsConfig *logs = proto_new(snapshot->arena, pb__access_logs_config);
+    snapshot->access_logs = logs;
+    struct xds_resources *resources = xds_resources_build(snapshot);
+    assert_false(holds(resources, XDS_LISTENER, name, "access_log"));
+    xds_resources_free(resources);
+
+    logs->enabled = true;
+    logs->type = WORD("file");
+    logs->path = WORD("/log");
+    logs->text_format = WORD("%PROTOCOL%");
+    resources = xds_resources_build(snapshot);
+    assert_true(holds(resources, XDS_LISTENER, name,
+                      "'access_log':[{'filter':{'response_flag_filter':{'flags':['NR']}},"
+                      "'name':'Consul Listener Log','typed_config':{'@type':'type.googleapis.com/"
+                      "envoy.extensions.access_loggers.file.v3.FileAccessLog','log_format':{"
+                      "'text_format_source':{'inline_string':'%PROTOCOL%\\n'}},'path':'/log'}}]"));
+    assert_true(holds(resources, XDS_LISTENER, name,
+                      "'access_log':[{'name':'Consul Listener Filter Log','typed_config'"));
+    assert_true(holds(resources, XDS_LISTENER, "web-api?peer=cluster-02:127.11.0.11:5002",
+                      "'access_log':[{'name':'Consul Listener Filter Log','typed_config'"));
+    xds_resources_free(resources);
+
+    logs->disable_listener_logs = true;
+    logs->type = logs->path = logs->text_format = WORD("");
+    logs->json_format = WORD("{\"a\":{\"b\":[\"%PROTOCOL%\"]}}");
+    resources = xds_resources_build(snapshot);
+    assert_false(holds(resources, XDS_LISTENER, name, "Consul Listener Log"));
+    assert_true(holds(resources, XDS_LISTENER, name, "stream.v3.StdoutAccessLog"));
+    xds_resources_free(resources);
+    fixture_free(snapshot);
+}
+
+static void test_exposed_paths_are_open_and_nothing_else(void **state)
+{
+    (void)state;
+    struct proxy_snapshot *snapshot = fixture_serving("web-api", "http");
+    Pb__ConnectProxyConfig *proxy = ((Pb__NodeService *)(uintptr_t)snapshot->registration)->proxy;
+    Pb__ExposePath health = PB__EXPOSE_PATH__INIT, broken = PB__EXPOSE_PATH__INIT;
+    Pb__ExposePath again = PB__EXPOSE_PATH__INIT;
+    Pb__ExposePath *paths[] = {&health, &broken, &again};
+    health.path = WORD("/healthz-1");
+    health.listener_port = 8081;
+    health.local_path_port = 9100;
+    health.protocol = WORD("http2");
+    broken.path = WORD("/broken");
+    broken.listener_port = 70000;
+    again = health;
+    again.path = WORD("/again");
+    proxy->expose = proto_new(snapshot->arena, pb__expose_config);
+    proxy->expose->checks = true;
+    proxy->expose->n_paths = 3;
+    proxy->expose->paths = paths;
+    struct xds_resources *resources = xds_resources_build(snapshot);
+    static const char name[] = "exposed_path_healthz1:127.12.0.12:8081";
+    assert_int_equal(resources->types[XDS_LISTENER].count, 2);
+    assert_true(holds(resources, XDS_LISTENER, name, "'match':{'path':'/healthz-1'}"));
+    assert_true(holds(resources, XDS_LISTENER, name, "'cluster':'exposed_cluster_9100'"));
+    assert_false(holds(resources, XDS_LISTENER, name, "transport_socket"));
+    assert_true(holds(resources, XDS_CLUSTER, "exposed_cluster_9100", "'port_value':9100"));
+    assert_true(holds(resources, XDS_CLUSTER, "exposed_cluster_9100", "http2_protocol_options"));
+    assert_non_null(strstr(resources->problems, "/broken"));
+    assert_non_null(strstr(resources->problems, "/again gets no listener"));
+    assert_non_null(strstr(resources->problems, "Expose.Checks"));
+    xds_resources_free(resources);
+    fixture_free(snapshot);
+}
+
+static void test_a_gateways_limits_hold_for_local_services(void **state)
+{
+    (void)state;
+    struct proxy_snapshot *snapshot = fixture_gateway_dc2();
+    Pb__UpstreamLimits *limits = proto_new(snapshot->arena, pb__upstream_limits);
+    limits->max_connections = 7;
+    snapshot->gateway_limits = limits;
+    struct xds_resources *resources = xds_resources_build(snapshot);
+    assert_true(holds(resources, XDS_CLUSTER, "backend.default.dc2.internal.td2",
+                      "'circuit_breakers':{'thresholds':[{'max_connections':7}]}"));
+    xds_resources_free(resources);
+    fixture_free(snapshot);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -604,6 +734,10 @@ int main(void)
         cmocka_unit_test(test_an_upstreams_own_configuration_counts),
         cmocka_unit_test(test_an_upstream_in_the_own_cluster_is_dialled_directly),
         cmocka_unit_test(test_the_mesh_entry_sets_tls_and_hides_the_callers_header),
+        cmocka_unit_test(test_the_mesh_entry_normalises_requests_and_names_ciphers),
+        cmocka_unit_test(test_access_logs_are_on_listeners_and_filters),
+        cmocka_unit_test(test_exposed_paths_are_open_and_nothing_else),
+        cmocka_unit_test(test_a_gateways_limits_hold_for_local_services),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "envoy/cluster.pb-c.h"
 #include "envoy/connection_limit.pb-c.h"
+#include "envoy/file_access_log.pb-c.h"
 #include "envoy/grpc_stats.pb-c.h"
 #include "envoy/hcm.pb-c.h"
 #include "envoy/http_options.pb-c.h"
@@ -220,6 +221,7 @@ static const ProtobufCMessageDescriptor *const fixture_types[] = {
     &envoy__route_configuration__descriptor,
     &envoy__connection_limit__descriptor,
     &envoy__downstream_tls_context__descriptor,
+    &envoy__file_access_log__descriptor,
     &envoy__http_connection_manager__descriptor,
     &envoy__http_protocol_options__descriptor,
     &envoy__spiffecert_validator_config__descriptor,
