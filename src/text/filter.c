@@ -1,10 +1,10 @@
-#include "http/filter.h"
+#include "text/filter.h"
 
 #include <string.h>
 
 #include "base/text.h"
-#include "http/filter_tree.h"
-#include "http/pattern.h"
+#include "text/filter_tree.h"
+#include "text/pattern.h"
 #include "text/codec_field.h"
 
 /* ---- selectors ---- */
