@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "chain/chain.h"
 #include "consul/service.pb-c.h"
 #include "pons/config_entry.pb-c.h"
 #include "store/key.h"
@@ -57,6 +58,10 @@ struct upstream {
     const Pb__UpstreamLimits *limits;                  /* NULL: none */
     const Pb__PassiveHealthCheck *passive_health_check; /* NULL: none */
     struct endpoint_list endpoints;
+    /* Local services with entries of a discovery chain: the chain, and an upstream for each of its
+     * targets, in their order. NULL: calls go to the service itself. */
+    const struct chain *chain;
+    const struct upstream *targets;
 };
 
 /* One source of an intention that matches the proxy's service, in order of precedence. */

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "text/codec_field.h"
 #include "text/filter_tree.h"
 #include "text/pattern.h"
-#include "text/codec_field.h"
 
 /* ---- selectors ---- */
 

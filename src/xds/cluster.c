@@ -223,8 +223,13 @@ void xds_sidecar_clusters(struct xds_build *build)
     tell_waiting(build);
     add_local_app(build);
     for (size_t i = 0; i < build->snapshot->upstream_count; i++) {
-        if (xds_can_dial(&build->snapshot->upstreams[i]))
-            add_upstream(build, &build->snapshot->upstreams[i]);
+        const struct upstream *upstream = &build->snapshot->upstreams[i];
+        if (!xds_can_dial(upstream))
+            continue;
+        for (size_t j = 0; upstream->chain != NULL && j < upstream->chain->target_count; j++)
+            add_upstream(build, &upstream->targets[j]);
+        if (upstream->chain == NULL)
+            add_upstream(build, upstream);
     }
 }
 
