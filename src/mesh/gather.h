@@ -25,6 +25,10 @@ const Pb__PeeringServiceMeta *gather_peer_meta(const struct catalog_instances *i
  * the upstream's own options ask for, or NULL. False if calls go to the service itself. */
 bool gather_chain(struct gather *gather, struct upstream *upstream, const struct tenancy *tenancy,
                   const char *protocol);
+/* Adds the peers that a chain is exported to which has the local service among its targets. */
+void gather_exported_through(struct gather *gather, const char *service, struct text_list *peers);
+/* Adds the chain's targets and the subsets of the service. */
+void gather_gateway_chain(struct gather *gather, struct gateway_service *service);
 void gather_controls(struct gather *gather);
 bool gather_sidecar(struct gather *gather, struct error *error);
 bool gather_mesh_gateway(struct gather *gather, struct error *error);

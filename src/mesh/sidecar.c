@@ -200,6 +200,7 @@ static void gather_inbound_bundles(struct gather *gather)
     struct proxy_snapshot *snapshot = gather->snapshot;
     struct text_list peers =
         config_exported_to(gather->view, &gather->tenancy, snapshot->destination_service);
+    gather_exported_through(gather, snapshot->destination_service, &peers);
     const struct trust_bundle **bundles = proto_array(snapshot->arena, peers.count);
     size_t count = 0;
     for (size_t i = 0; i < peers.count; i++) {

@@ -84,6 +84,13 @@ struct gateway_service {
     const struct trust_bundle *const *peers; /* only those whose bundle is known */
     const char *const *peer_snis;            /* one a peer, same order */
     const char *spiffe_id;                   /* of the service, to verify its sidecars */
+    /* Its discovery chain: its targets, each as a service of its own, in the chain's order. NULL:
+     * the peers' calls go to the service itself. */
+    const struct chain *chain;
+    const struct gateway_service *targets;
+    /* Subsets of the service, which local callers name by SNI as they name the service. */
+    size_t subset_count;
+    const struct gateway_service *subsets;
 };
 
 /* A service imported from a peer, reachable through this gateway in local mode. */

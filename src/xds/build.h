@@ -94,8 +94,9 @@ Envoy__FilterChain *xds_filter_chain(struct arena *arena, Envoy__Filter **filter
 /* One virtual host for all domains whose only route sends everything to `cluster`. */
 Envoy__RouteConfiguration *xds_route_all(struct arena *arena, const char *name,
                                          const char *virtual_host, const char *cluster);
-/* chain_route.c: adds the routes of a chain under this name. */
-void xds_chain_route(struct xds_build *build, const char *name, const struct chain *chain);
+/* chain_route.c: adds the routes of a chain under this name. A cluster is `prefix` and its target. */
+void xds_chain_route(struct xds_build *build, const char *name, const char *prefix,
+                     const struct chain *chain);
 void xds_public_route(struct xds_build *build);
 
 /* cluster.c, listener.c, gateway.c */

@@ -66,7 +66,8 @@ static struct header_changes header_changes(struct arena *arena,
 
 /* ---- where to ---- */
 
-static Envoy__WeightedCluster *weighted_clusters(struct arena *arena, const struct chain_node *node)
+static Envoy__WeightedCluster *weighted_clusters(struct arena *arena, const char *prefix,
+                                                 const struct chain_node *node)
 {
     Envoy__WeightedCluster *clusters = proto_new(arena, envoy__weighted_cluster);
     clusters->clusters = proto_array(arena, node->split_count);
@@ -74,7 +75,7 @@ static Envoy__WeightedCluster *weighted_clusters(struct arena *arena, const stru
         const struct chain_split *split = &node->splits[i];
         Envoy__WeightedCluster__ClusterWeight *cluster =
             proto_new(arena, envoy__weighted_cluster__cluster_weight);
-        cluster->name = xds_text(split->next->target->sni);
+        cluster->name = arena_printf(arena, "%s%s", prefix, split->next->target->sni);
         cluster->weight = xds_uint32(arena, (uint32_t)split->weight);
         SET_HEADERS(arena, cluster, split->definition->request_headers,
                     split->definition->response_headers);
@@ -83,16 +84,17 @@ static Envoy__WeightedCluster *weighted_clusters(struct arena *arena, const stru
     return clusters;
 }
 
-static Envoy__RouteAction *action_to(struct arena *arena, const struct chain_node *node)
+static Envoy__RouteAction *action_to(struct arena *arena, const char *prefix,
+                                     const struct chain_node *node)
 {
     Envoy__RouteAction *action = proto_new(arena, envoy__route_action);
     if (node->kind == CHAIN_SPLITTER) {
         action->cluster_specifier_case = ENVOY__ROUTE_ACTION__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS;
-        action->weighted_clusters = weighted_clusters(arena, node);
+        action->weighted_clusters = weighted_clusters(arena, prefix, node);
         return action;
     }
     action->cluster_specifier_case = ENVOY__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;
-    action->cluster = xds_text(node->target->sni);
+    action->cluster = arena_printf(arena, "%s%s", prefix, node->target->sni);
     if (node->request_timeout_ns > 0)
         action->timeout = xds_duration_ns(arena, node->request_timeout_ns);
     return action;
@@ -257,20 +259,21 @@ static Envoy__RouteMatch *route_match(struct arena *arena, const Pb__ServiceRout
 
 /* ---- all of it ---- */
 
-static Envoy__Route *make_route(struct arena *arena, const Pb__ServiceRoute *definition,
-                                const struct chain_node *next)
+static Envoy__Route *make_route(struct arena *arena, const char *prefix,
+                                const Pb__ServiceRoute *definition, const struct chain_node *next)
 {
     Envoy__Route *route = proto_new(arena, envoy__route);
     route->match = route_match(
         arena, definition == NULL || definition->match == NULL ? NULL : definition->match->http);
     route->action_case = ENVOY__ROUTE__ACTION_ROUTE;
-    route->route = action_to(arena, next);
+    route->route = action_to(arena, prefix, next);
     if (definition != NULL)
         apply_destination(arena, route, definition->destination);
     return route;
 }
 
-void xds_chain_route(struct xds_build *build, const char *name, const struct chain *chain)
+void xds_chain_route(struct xds_build *build, const char *name, const char *prefix,
+                     const struct chain *chain)
 {
     struct arena *arena = build->arena;
     const struct chain_node *start = chain->start;
@@ -283,9 +286,9 @@ void xds_chain_route(struct xds_build *build, const char *name, const struct cha
     host->routes = proto_array(arena, start->route_count + 1);
     for (size_t i = 0; i < start->route_count; i++)
         host->routes[host->n_routes++] =
-            make_route(arena, start->routes[i].definition, start->routes[i].next);
+            make_route(arena, prefix, start->routes[i].definition, start->routes[i].next);
     if (start->kind != CHAIN_ROUTER)
-        host->routes[host->n_routes++] = make_route(arena, NULL, start);
+        host->routes[host->n_routes++] = make_route(arena, prefix, NULL, start);
     config->n_virtual_hosts = 1;
     config->virtual_hosts = proto_array(arena, 1);
     config->virtual_hosts[0] = host;

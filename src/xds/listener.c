@@ -167,9 +167,8 @@ static Envoy__Filter *upstream_filter(struct xds_build *build, const struct upst
     if (!xds_is_http(upstream->protocol))
         return xds_tcp_proxy(build, stat_prefix, upstream->cluster_name);
     if (upstream->chain != NULL) {
-        struct xds_hcm by_name = {.stat_prefix = stat_prefix,
-                                  .protocol = upstream->protocol,
-                                  .rds_name = upstream->id};
+        struct xds_hcm by_name = {
+            .stat_prefix = stat_prefix, .protocol = upstream->protocol, .rds_name = upstream->id};
         return xds_hcm_filter(build, &by_name);
     }
     struct xds_hcm hcm = {
@@ -230,7 +229,7 @@ static void add_upstream_listener(struct xds_build *build, const struct upstream
     xds_add(build, XDS_LISTENER, listener->name, listener,
             routed ? xds_child(build, upstream->id) : NULL);
     if (routed)
-        xds_chain_route(build, upstream->id, upstream->chain);
+        xds_chain_route(build, upstream->id, "", upstream->chain);
 }
 
 bool xds_can_dial(const struct upstream *upstream)
