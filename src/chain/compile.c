@@ -155,7 +155,7 @@ static bool refuse_loop(struct compiler *compiler, const struct text_list *seen,
         text_list_add(&order, seen->items[i]);
     text_list_add(&order, id);
     char *way = text_list_join(&order, " -> ");
-    refuse(compiler->error, "detected circular resolver redirect: %s", way);
+    refuse(compiler->error, "detected circular resolver redirect: [%s]", way);
     free(way);
     text_list_free(&order);
     return false;
@@ -328,12 +328,14 @@ static Pb__HeaderModifiers *merge_headers(struct compiler *compiler, Pb__HeaderM
     return merged;
 }
 
-static bool refuse_circle(struct compiler *compiler, const struct chain_node *node)
+static bool refuse_circle(struct compiler *compiler, const struct chain_node *node,
+                          const struct chain_node *const *way, size_t depth)
 {
-    return refuse(compiler->error,
-                  "detected circular reference: discovery chain \"%s\" comes back to "
-                  "service-splitter \"%s\"",
-                  compiler->input->service, node->name);
+    const char *words = "";
+    for (size_t i = 0; i < depth; i++)
+        words = arena_printf(compiler->arena, "%ssplitter:%s -> ", words, way[i]->name);
+    return refuse(compiler->error, "detected circular reference: [%ssplitter:%s]", words,
+                  node->name);
 }
 
 static bool flatten(struct compiler *compiler, struct chain_node *node,
@@ -342,11 +344,11 @@ static bool flatten(struct compiler *compiler, struct chain_node *node,
     const struct chain_node *here[DEPTH_MAX + 2];
     for (size_t i = 0; i < depth; i++) {
         if (way[i] == node)
-            return refuse_circle(compiler, node);
+            return refuse_circle(compiler, node, way, depth);
         here[i] = way[i];
     }
     if (depth > DEPTH_MAX)
-        return refuse_circle(compiler, node);
+        return refuse_circle(compiler, node, way, depth);
     here[depth] = node;
     size_t count = 0;
     for (size_t i = 0; i < node->split_count; i++) {
@@ -374,7 +376,6 @@ static bool flatten(struct compiler *compiler, struct chain_node *node,
             both->response_headers = merge_headers(compiler, outer->definition->response_headers,
                                                    both->response_headers);
             int64_t weight = (outer->weight * inner->weight + 5000) / 10000;
-            both->weight = (int32_t)weight;
             splits[at++] = (struct chain_split){both, weight, inner->next};
         }
     }
@@ -547,8 +548,7 @@ const struct chain *chain_compile(const struct chain_input *input, struct arena 
     if (chain->start == NULL || !flatten_all(compiler) || !check_protocol(compiler, chain))
         return NULL;
     chain->customized |= customizes(compiler);
-    chain->is_default = !chain->customized && chain->start->kind == CHAIN_RESOLVER &&
-                        chain->start->no_entry &&
+    chain->is_default = chain->start->kind == CHAIN_RESOLVER && chain->start->no_entry &&
                         text_equal(chain->start->target->service, self.service);
     finish_lists(compiler, chain);
     return chain;

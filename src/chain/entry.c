@@ -11,6 +11,22 @@ bool chain_has_kind(const struct config_kind *kind)
            kind->table == TABLE_PROXY_DEFAULTS;
 }
 
+static bool check_one(struct view *view, const struct tenancy *tenancy, const char *service,
+                      struct error *error)
+{
+    struct arena *arena = arena_new();
+    struct chain_input input = {
+        .view = view,
+        .tenancy = *tenancy,
+        .service = service,
+        .trust_domain = "",
+        .datacenter = "",
+    };
+    bool good = chain_compile(&input, arena, error) != NULL;
+    arena_free(arena);
+    return good;
+}
+
 static bool check_table(struct view *view, enum table table, const struct tenancy *tenancy,
                         struct error *error)
 {
@@ -21,16 +37,7 @@ static bool check_table(struct view *view, enum table table, const struct tenanc
         view_list(view, table, BY_TENANCY, key_all(&key, tenancy), &count);
     buffer_free(&key);
     for (size_t i = 0; i < count && good; i++) {
-        struct arena *arena = arena_new();
-        struct chain_input input = {
-            .view = view,
-            .tenancy = *tenancy,
-            .service = config_entry_head(records[i]->message)->name,
-            .trust_domain = "",
-            .datacenter = "",
-        };
-        good = chain_compile(&input, arena, error) != NULL;
-        arena_free(arena);
+        good = check_one(view, tenancy, config_entry_head(records[i]->message)->name, error);
     }
     return good;
 }
@@ -45,12 +52,23 @@ bool chain_check_all(struct view *view, const struct tenancy *tenancy, struct er
            check_table(view, TABLE_SERVICE_RESOLVER, &scope, error);
 }
 
+/* The entry's own chain first: what is wrong is told as seen from there. */
+static bool check_after(struct txn *txn, const struct config_kind *kind,
+                        const struct tenancy *tenancy, const char *name, struct error *error)
+{
+    struct tenancy scope = {.partition = tenancy->partition, .namespace = tenancy->namespace};
+    if (!chain_has_kind(kind))
+        return true;
+    return check_one(txn_view(txn), &scope, name, error) &&
+           chain_check_all(txn_view(txn), &scope, error);
+}
+
 bool chain_entry_put(struct txn *txn, const struct config_kind *kind, const void *entry,
                      const uint64_t *cas, struct error *error)
 {
     struct tenancy tenancy = table_tenancy(kind->table, entry);
     return config_entry_put(txn, kind, entry, cas, error) &&
-           (!chain_has_kind(kind) || chain_check_all(txn_view(txn), &tenancy, error));
+           check_after(txn, kind, &tenancy, config_entry_head(entry)->name, error);
 }
 
 bool chain_entry_delete(struct txn *txn, const struct config_kind *kind,
@@ -58,5 +76,5 @@ bool chain_entry_delete(struct txn *txn, const struct config_kind *kind,
                         struct error *error)
 {
     return config_entry_delete(txn, kind, tenancy, name, cas, error) &&
-           (!chain_has_kind(kind) || chain_check_all(txn_view(txn), tenancy, error));
+           check_after(txn, kind, tenancy, name, error);
 }

@@ -314,10 +314,9 @@ static bool check_split(const Pb__ServiceSplitterEntry *entry, size_t i, struct 
         if (same_split(split, entry->splits[j], entry->name))
             return refuse(error,
                           "split destination occurs more than once: service=\"%s\", "
-                          "subset=\"%s\", namespace=\"%s\", partition=\"default\"",
+                          "subset=\"%s\", namespace=\"%s\", partition=\"\"",
                           text_empty(split->service) ? entry->name : split->service,
-                          split->service_subset,
-                          text_empty(split->namespace_) ? "default" : split->namespace_);
+                          split->service_subset, split->namespace_);
     }
     return check_modifiers(split->request_headers,
                            arena_printf(arena, "splits[%zu] RequestHeaders", i), error) &&
@@ -340,7 +339,7 @@ bool config_check_service_splitter(void *message, struct arena *arena, struct er
         sum += entry->splits[i]->weight;
     }
     return sum == WEIGHT_ALL ||
-           refuse(error, "the sum of all split weights must be 100, not %.2f", (double)sum / 100.0);
+           refuse(error, "the sum of all split weights must be 100, not %f", (double)sum / 100.0);
 }
 
 /* ---- service-resolver ---- */
@@ -380,7 +379,7 @@ static bool check_subsets(const Pb__ServiceResolverEntry *entry, struct arena *a
             return refuse(error, "Subset defined with empty name");
         if (!is_subset_name(name))
             return refuse(error,
-                          "Subset \"%s\" is invalid: must be 63 characters or fewer, and begin or "
+                          "Subset \"%s\" is invalid: must be 63 characters or fewer, begin or "
                           "end with lower case alphanumeric characters, and contain lower case "
                           "alphanumeric characters or '-' in between",
                           name);

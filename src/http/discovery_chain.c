@@ -166,7 +166,8 @@ static void write_node(struct buffer *body, const struct chain_node *node)
     if (node->kind == CHAIN_RESOLVER) {
         buffer_add_text(body, ",\"Resolver\":{");
         add_duration(body, "ConnectTimeout", node->connect_timeout_ns);
-        add_duration(body, "RequestTimeout", node->request_timeout_ns);
+        if (node->request_timeout_ns > 0) /* a number, as clients in Go expect it */
+            buffer_printf(body, ",\"RequestTimeout\":%" PRId64, node->request_timeout_ns);
         add_true(body, "Default", node->no_entry);
         add_text(body, "Target", node->target->id);
         buffer_add_byte(body, '}');

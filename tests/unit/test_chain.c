@@ -128,9 +128,9 @@ static void test_redirects_are_followed(void **state)
     assert_string_equal(chain->start->name, "v2.web.default.default.dc1");
     assert_string_equal(put(fixture, "{\"Kind\":\"service-resolver\",\"Name\":\"web\","
                                      "\"Redirect\":{\"Service\":\"older\"}}"),
-                        "detected circular resolver redirect: old.default.default -> "
-                        "v2.web.default.default -> older.default.default -> "
-                        "old.default.default");
+                        "detected circular resolver redirect: [web.default.default -> "
+                        "older.default.default -> old.default.default -> "
+                        "v2.web.default.default -> older.default.default]");
 }
 
 static void test_routes_splits_and_resolvers_are_one_graph(void **state)
@@ -185,8 +185,8 @@ static void test_splitters_in_a_row_are_one(void **state)
     assert_string_equal(headers->set[1]->value, "outer");
     assert_string_equal(put(fixture, "{\"Kind\":\"service-splitter\",\"Name\":\"api\",\"Splits\":["
                                      "{\"Weight\":100,\"Service\":\"front\"}]}"),
-                        "detected circular reference: discovery chain \"api\" comes back to "
-                        "service-splitter \"api.default.default\"");
+                        "detected circular reference: [splitter:api.default.default -> "
+                        "splitter:front.default.default -> splitter:api.default.default]");
 }
 
 static void test_what_does_not_fit_together_is_refused(void **state)
@@ -235,7 +235,7 @@ static void test_entries_that_are_wrong_by_themselves(void **state)
     } rows[] = {
         {"'service-splitter','Splits':[]", "no splits configured"},
         {"'service-splitter','Splits':[{'Weight':99.9}]",
-         "the sum of all split weights must be 100, not 99.90"},
+         "the sum of all split weights must be 100, not 99.900000"},
         {"'service-splitter','Splits':[{'Weight':50},{'Weight':50}]", "occurs more than once"},
         {"'service-splitter','Splits':[{'Weight':100,'RequestHeaders':{'Set':{'x':'5%'}}}]",
          "write %% for a per cent sign"},
