@@ -14,7 +14,7 @@ from google.protobuf import descriptor_pb2
 INITIALISMS = {"id", "ttl", "http", "tcp", "udp", "grpc", "tls", "sni", "uri", "dns", "ca", "acl", "ip"}
 EMPTY = ["", "CODEC_OMIT", "CODEC_SHOW", "CODEC_NIL"]
 FORMAT = ["CODEC_PLAIN", "CODEC_DURATION", "CODEC_NANOSECONDS", "CODEC_RAW_JSON", "CODEC_TIME", "CODEC_SECRET",
-          "CODEC_UNSEEN"]
+          "CODEC_UNSEEN", "CODEC_HUNDREDTHS"]
 OPT_EMPTY, OPT_FORMAT, OPT_ALIAS, OPT_INLINED = 50001, 50002, 50003, 50004
 OPT_EMPTIES, OPT_BARE, OPT_SNAKE = 50001, 50002, 50003
 Field = descriptor_pb2.FieldDescriptorProto

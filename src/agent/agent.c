@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "catalog/catalog.h"
+#include "chain/chain.h"
 #include "http/api.h"
 #include "mesh/opaque.h"
 #include "peering/peering.h"
@@ -288,15 +289,23 @@ static void on_definitions(void *arg, const struct error *error)
              agent->config->values->ports->grpc_tls);
 }
 
+/* All of them at once: they need not come in an order in which each makes sense. */
 static bool put_bootstrap_entries(struct txn *txn, void *arg, struct error *error)
 {
     struct agent *agent = arg;
-    for (size_t i = 0; i < agent->config->entry_count; i++) {
-        const struct bootstrap_entry *entry = &agent->config->entries[i];
+    const struct agent_config *config = agent->config;
+    for (size_t i = 0; i < config->entry_count; i++) {
+        const struct bootstrap_entry *entry = &config->entries[i];
         const Pb__ConfigEntryHead *head = config_entry_head(entry->entry);
         struct tenancy tenancy = {.partition = head->partition, .namespace = head->namespace_};
         if (config_entry_get(txn_view(txn), entry->kind, &tenancy, head->name) == NULL &&
             !config_entry_put(txn, entry->kind, entry->entry, NULL, error))
+            return false;
+    }
+    for (size_t i = 0; i < config->entry_count; i++) {
+        const Pb__ConfigEntryHead *head = config_entry_head(config->entries[i].entry);
+        struct tenancy tenancy = {.partition = head->partition, .namespace = head->namespace_};
+        if (!chain_check_all(txn_view(txn), &tenancy, error))
             return false;
     }
     return true;

@@ -13,26 +13,18 @@ static const struct config_kind kinds[] = {
     {"proxy-defaults", TABLE_PROXY_DEFAULTS, config_check_proxy_defaults},
     {"service-defaults", TABLE_SERVICE_DEFAULTS, config_check_service_defaults},
     {"service-intentions", TABLE_SERVICE_INTENTIONS, config_check_service_intentions},
+    {"service-resolver", TABLE_SERVICE_RESOLVER, config_check_service_resolver},
+    {"service-router", TABLE_SERVICE_ROUTER, config_check_service_router},
+    {"service-splitter", TABLE_SERVICE_SPLITTER, config_check_service_splitter},
 };
 
 #define KIND_COUNT (sizeof kinds / sizeof *kinds)
 
 /* What Consul has beyond them. */
 static const char *const known_kinds[] = {
-    "api-gateway",
-    "bound-api-gateway",
-    "control-plane-request-limit",
-    "file-system-certificate",
-    "http-route",
-    "ingress-gateway",
-    "inline-certificate",
-    "jwt-provider",
-    "sameness-group",
-    "service-resolver",
-    "service-router",
-    "service-splitter",
-    "tcp-route",
-    "terminating-gateway",
+    "api-gateway",    "bound-api-gateway", "control-plane-request-limit", "file-system-certificate",
+    "http-route",     "ingress-gateway",   "inline-certificate",          "jwt-provider",
+    "sameness-group", "tcp-route",         "terminating-gateway",
 };
 
 const struct config_kind *config_kinds(size_t *ret_count)
@@ -51,8 +43,9 @@ const struct config_kind *config_kind_find(const char *name, struct error *error
         if (strcmp(known_kinds[i], name) == 0) {
             error_set(error, ERR_UNSUPPORTED,
                       "config entry kind %s is known but not supported by this version of Pons: "
-                      "it takes exported-services, mesh, proxy-defaults, service-defaults and "
-                      "service-intentions",
+                      "it takes exported-services, mesh, proxy-defaults, service-defaults, "
+                      "service-intentions, service-resolver, service-router and "
+                      "service-splitter",
                       name);
             return NULL;
         }

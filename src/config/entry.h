@@ -7,9 +7,11 @@
 
 #include <jansson.h>
 
+#include "pons/config_chain.pb-c.h"
 #include "pons/config_entry.pb-c.h"
 #include "store/key.h"
 #include "store/store.h"
+#include "text/filter.h"
 
 struct config_kind {
     const char *name; /* "service-defaults" */
@@ -63,3 +65,12 @@ struct text_list config_exported_services(struct view *view, const struct tenanc
 /* Local names of the peers that a service is exported to, sorted. */
 struct text_list config_exported_to(struct view *view, const struct tenancy *tenancy,
                                     const char *service);
+
+/* ---- subsets ---- */
+
+/* What the filter of a subset selects from: an instance's node, service and checks, as in
+ * /v1/health. */
+extern const struct filter_root config_subset_root;
+struct filter *config_subset_filter(const char *text, struct arena *arena, struct error *error);
+const Pb__ServiceResolverSubset *config_find_subset(const Pb__ServiceResolverEntry *entry,
+                                                    const char *name);

@@ -56,6 +56,11 @@ static bool check_head(void *entry, const char *kind, struct error *error)
     return check_meta(head, error);
 }
 
+bool config_check_head(void *entry, const char *kind, struct error *error)
+{
+    return check_head(entry, kind, error);
+}
+
 /* Kinds that describe a whole partition. */
 static bool check_no_namespace(const void *entry, struct error *error)
 {

@@ -18,3 +18,9 @@ bool config_check_mesh(void *entry, struct arena *arena, struct error *error);
 /* What intention_precedence (intention/intention.h) says, for entries that are about to be stored.
  */
 int32_t config_intention_precedence(const char *source, const char *destination);
+bool config_check_service_resolver(void *entry, struct arena *arena, struct error *error);
+bool config_check_service_router(void *entry, struct arena *arena, struct error *error);
+bool config_check_service_splitter(void *entry, struct arena *arena, struct error *error);
+
+/* What all kinds share: `kind` in its one spelling, tenancy, meta. */
+bool config_check_head(void *entry, const char *kind, struct error *error);

@@ -1,4 +1,5 @@
 /* /v1/config and /v1/exported-services. */
+#include "chain/chain.h"
 #include "config/entry.h"
 
 #include <inttypes.h>
@@ -95,7 +96,7 @@ static bool put_entry(struct txn *txn, void *arg, struct error *error)
 {
     const struct api_request *request = arg;
     const struct change *change = request->state;
-    return config_entry_put(txn, change->kind, change->entry, change->cas, error);
+    return chain_entry_put(txn, change->kind, change->entry, change->cas, error);
 }
 
 void api_config_put(struct api_request *request)
@@ -124,8 +125,8 @@ static bool delete_entry(struct txn *txn, void *arg, struct error *error)
 {
     const struct api_request *request = arg;
     const struct change *change = request->state;
-    return config_entry_delete(txn, change->kind, &request->tenancy, change->name, change->cas,
-                               error);
+    return chain_entry_delete(txn, change->kind, &request->tenancy, change->name, change->cas,
+                              error);
 }
 
 void api_config_delete(struct api_request *request)

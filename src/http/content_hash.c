@@ -1,5 +1,7 @@
 #include "http/content_hash.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -125,4 +127,18 @@ uint64_t content_hash_service(const Pb__NodeService *service, const char *proxy_
            field("Proxy", proxy_text == NULL ? hash_nothing() : hash_text(proxy_text)) ^
            field("Connect", hash_connect(service->connect)) ^
            field("PeerName", hash_text(service->peer_name));
+}
+
+const char *content_hash_customization(const char *gateway_mode, const char *protocol,
+                                       int64_t connect_timeout_ns,
+                                       char text[CUSTOMIZATION_HASH_SIZE])
+{
+    char digits[17];
+    uint64_t gateway = hash_text("MeshGatewayConfig") ^ field("Mode", hash_text(gateway_mode));
+    uint64_t hash = hash_text("") ^ field("OverrideMeshGateway", gateway) ^
+                    field("OverrideProtocol", hash_text(protocol)) ^
+                    field("OverrideConnectTimeout", hash_number((uint64_t)connect_timeout_ns));
+    snprintf(digits, sizeof digits, "%" PRIx64, hash);
+    snprintf(text, CUSTOMIZATION_HASH_SIZE, "%.8s", digits);
+    return text;
 }

@@ -9,3 +9,10 @@
 
 /* `proxy_text`: what the service's proxy configuration is told by; NULL without a proxy. */
 uint64_t content_hash_service(const Pb__NodeService *service, const char *proxy_text);
+
+#define CUSTOMIZATION_HASH_SIZE 9
+/* What names the chain that comes of these overrides: the first digits of the same hash over them.
+ * NULL for what is not overridden. Into `text`, which is returned. */
+const char *content_hash_customization(const char *gateway_mode, const char *protocol,
+                                       int64_t connect_timeout_ns,
+                                       char text[CUSTOMIZATION_HASH_SIZE]);

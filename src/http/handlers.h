@@ -36,6 +36,9 @@ api_write_fn api_agent_monitor;
 api_read_fn api_config_get, api_config_exported;
 api_write_fn api_config_put, api_config_delete;
 
+/* discovery_chain.c */
+api_read_fn api_discovery_chain;
+
 /* connect.c */
 api_read_fn api_connect_roots, api_connect_leaf, api_connect_ca_configuration;
 api_write_fn api_connect_authorize, api_connect_set_ca_configuration;

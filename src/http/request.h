@@ -11,7 +11,7 @@
 #include <jansson.h>
 
 #include "http/api.h"
-#include "http/filter.h"
+#include "text/filter.h"
 #include "store/key.h"
 
 #define BODY_BYTES_MAX (512 * 1024)

@@ -129,6 +129,11 @@ const struct route api_routes[] = {
     READ("/v1/exported-services", ROUTE_INDEXED | ROUTE_SHARED, api_config_exported, NULL,
          "mesh:read", NULL),
 
+    READ("/v1/discovery-chain/", ROUTE_INDEXED | ROUTE_CONSISTENCY | ROUTE_CONNECT,
+         api_discovery_chain, "Missing chain name", "service:read", NULL),
+    {"POST", "/v1/discovery-chain/", ROUTE_INDEXED | ROUTE_CONSISTENCY | ROUTE_CONNECT,
+     api_discovery_chain, NULL, "Missing chain name", "service:read", NULL},
+
     WRITE("POST", "/v1/peering/token", ROUTE_PEERING, api_peering_token, NULL, "peering:write"),
     WRITE("POST", "/v1/peering/establish", ROUTE_PEERING, api_peering_establish_link, NULL,
           "peering:write"),

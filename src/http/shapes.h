@@ -3,7 +3,7 @@
  * message's own. */
 #pragma once
 
-#include "http/filter.h"
+#include "text/filter.h"
 
 void shapes_prepare(void); /* before anything else here; may be called again */
 

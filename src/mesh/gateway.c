@@ -156,6 +156,7 @@ static const void *gather_service(struct gather *gather, const char *name)
     struct text_list peers = config_exported_to(gather->view, tenancy, name);
     gather_consumers(gather, service, &peers);
     text_list_free(&peers);
+    gather_gateway_chain(gather, service);
     return service;
 }
 

@@ -122,13 +122,17 @@ static void gather_local_upstream(struct gather *gather, struct upstream *upstre
     if (!text_empty(upstream->definition->destination_namespace))
         tenancy.namespace = upstream->definition->destination_namespace;
     upstream->id = name;
-    upstream->protocol = config_service_protocol(gather->view, &tenancy, name, arena);
+    const char *own = config_service_protocol(gather->view, &tenancy, name, arena);
+    upstream->protocol = own;
     read_options(upstream, arena);
     if (!text_empty(datacenter) && strcmp(datacenter, snapshot->datacenter) != 0) {
         upstream->id = arena_printf(arena, "%s?dc=%s", name, datacenter);
         return; /* other datacenters are reached as peers */
     }
     upstream->bundle = snapshot->own_bundle;
+    if (gather_chain(gather, upstream, &tenancy,
+                     text_equal(own, upstream->protocol) ? NULL : upstream->protocol))
+        return;
     upstream->sni = gather_keep(
         gather, sni_service(snapshot->trust_domain, &tenancy, snapshot->datacenter, NULL, name));
     upstream->cluster_name = upstream->sni;
@@ -196,6 +200,7 @@ static void gather_inbound_bundles(struct gather *gather)
     struct proxy_snapshot *snapshot = gather->snapshot;
     struct text_list peers =
         config_exported_to(gather->view, &gather->tenancy, snapshot->destination_service);
+    gather_exported_through(gather, snapshot->destination_service, &peers);
     const struct trust_bundle **bundles = proto_array(snapshot->arena, peers.count);
     size_t count = 0;
     for (size_t i = 0; i < peers.count; i++) {

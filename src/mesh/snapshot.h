@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "chain/chain.h"
 #include "consul/service.pb-c.h"
 #include "pons/config_entry.pb-c.h"
 #include "store/key.h"
@@ -57,6 +58,10 @@ struct upstream {
     const Pb__UpstreamLimits *limits;                  /* NULL: none */
     const Pb__PassiveHealthCheck *passive_health_check; /* NULL: none */
     struct endpoint_list endpoints;
+    /* Local services with entries of a discovery chain: the chain, and an upstream for each of its
+     * targets, in their order. NULL: calls go to the service itself. */
+    const struct chain *chain;
+    const struct upstream *targets;
 };
 
 /* One source of an intention that matches the proxy's service, in order of precedence. */
@@ -79,6 +84,13 @@ struct gateway_service {
     const struct trust_bundle *const *peers; /* only those whose bundle is known */
     const char *const *peer_snis;            /* one a peer, same order */
     const char *spiffe_id;                   /* of the service, to verify its sidecars */
+    /* Its discovery chain: its targets, each as a service of its own, in the chain's order. NULL:
+     * the peers' calls go to the service itself. */
+    const struct chain *chain;
+    const struct gateway_service *targets;
+    /* Subsets of the service, which local callers name by SNI as they name the service. */
+    size_t subset_count;
+    const struct gateway_service *subsets;
 };
 
 /* A service imported from a peer, reachable through this gateway in local mode. */

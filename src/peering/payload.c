@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "ca/authority.h"
 #include "ca/spiffe.h"
+#include "chain/chain.h"
 #include "config/entry.h"
 #include "peering/resource.h"
 #include "proto/proto.h"
@@ -220,6 +221,42 @@ static Pb__InstancesBehind *instances_behind(struct view *view, const struct ten
     return behind;
 }
 
+/* Who may answer: the targets of the service's chain, or, where it has none, the service itself;
+ * and the gateway. */
+static void add_spiffe_ids(struct view *view, const struct export_scope *scope, const char *service,
+                           Pb__PeeringServiceMeta *meta, struct arena *arena)
+{
+    struct chain_input input = {
+        .view = view,
+        .tenancy = tenancy_of(scope),
+        .service = service,
+        .trust_domain = scope->trust_domain,
+        .datacenter = scope->datacenter,
+    };
+    const struct chain *chain = chain_compile(&input, arena, NULL);
+    size_t targets = chain == NULL ? 0 : chain->target_count;
+    struct text_list ids = {0};
+    for (size_t i = 0; i < targets; i++) {
+        const struct chain_target *target = chain->targets[i];
+        char *id = spiffe_service(scope->trust_domain, &target->tenancy, scope->datacenter,
+                                  target->service);
+        text_list_add(&ids, id);
+        free(id);
+    }
+    if (targets == 0) {
+        char *id = spiffe_service(scope->trust_domain, &input.tenancy, scope->datacenter, service);
+        text_list_add(&ids, id);
+        free(id);
+    }
+    text_list_sort(&ids); /* subsets of a service share its identity */
+    meta->spiffe_id = proto_array(arena, ids.count + 1);
+    for (size_t i = 0; i < ids.count; i++)
+        meta->spiffe_id[meta->n_spiffe_id++] = arena_strdup(arena, ids.items[i]);
+    meta->spiffe_id[meta->n_spiffe_id++] =
+        keep(arena, spiffe_mesh_gateway(scope->trust_domain, scope->partition, scope->datacenter));
+    text_list_free(&ids);
+}
+
 static Pb__PeeringServiceMeta *peer_meta(struct view *view, const struct export_scope *scope,
                                          const char *service, struct arena *arena)
 {
@@ -229,14 +266,9 @@ static Pb__PeeringServiceMeta *peer_meta(struct view *view, const struct export_
     meta->sni = proto_array(arena, 1);
     meta->sni[0] =
         keep(arena, sni_peered_service(scope->trust_domain, &tenancy, scope->peer_name, service));
-    meta->n_spiffe_id = 2;
-    meta->spiffe_id = proto_array(arena, 2);
-    meta->spiffe_id[0] =
-        keep(arena, spiffe_service(scope->trust_domain, &tenancy, scope->datacenter, service));
-    meta->spiffe_id[1] =
-        keep(arena, spiffe_mesh_gateway(scope->trust_domain, scope->partition, scope->datacenter));
     meta->protocol = TEXT(config_service_protocol(view, &tenancy, service, arena));
     meta->instances = instances_behind(view, &tenancy, service, arena);
+    add_spiffe_ids(view, scope, service, meta, arena);
     return meta;
 }
 

@@ -57,6 +57,9 @@ struct tenancy table_tenancy(enum table table, const void *message)
     case TABLE_SERVICE_DEFAULTS:
     case TABLE_PROXY_DEFAULTS:
     case TABLE_MESH:
+    case TABLE_SERVICE_ROUTER:
+    case TABLE_SERVICE_SPLITTER:
+    case TABLE_SERVICE_RESOLVER:
         return entry_tenancy(message);
     case TABLE_PEERING:
         return (struct tenancy){.partition = ((const Pb__Peering *)message)->partition};
@@ -208,6 +211,9 @@ static const struct table_class classes[TABLE_COUNT] = {
     CONFIG_TABLE(TABLE_SERVICE_DEFAULTS, "service-defaults", pb__service_defaults_entry__codec),
     CONFIG_TABLE(TABLE_PROXY_DEFAULTS, "proxy-defaults", pb__proxy_defaults_entry__codec),
     CONFIG_TABLE(TABLE_MESH, "mesh", pb__mesh_entry__codec),
+    CONFIG_TABLE(TABLE_SERVICE_ROUTER, "service-router", pb__service_router_entry__codec),
+    CONFIG_TABLE(TABLE_SERVICE_SPLITTER, "service-splitter", pb__service_splitter_entry__codec),
+    CONFIG_TABLE(TABLE_SERVICE_RESOLVER, "service-resolver", pb__service_resolver_entry__codec),
     [TABLE_PEERING] = {.name = "peering",
                        .message = &pb__peering__codec,
                        .key = peering_key,

@@ -16,6 +16,9 @@ enum table {
     TABLE_SERVICE_DEFAULTS,
     TABLE_PROXY_DEFAULTS,
     TABLE_MESH,
+    TABLE_SERVICE_ROUTER,
+    TABLE_SERVICE_SPLITTER,
+    TABLE_SERVICE_RESOLVER,
     TABLE_PEERING,         /* key_named, of its partition */
     TABLE_PEERING_SECRETS, /* key_named, default tenancy, peer id */
     TABLE_TRUST_BUNDLE, /* key_named, of its partition, peer name (the tenancy's peer is empty) */

@@ -27,6 +27,7 @@ enum codec_format {
     CODEC_TIME,
     CODEC_SECRET,
     CODEC_UNSEEN,
+    CODEC_HUNDREDTHS,
 };
 
 struct codec_message;

@@ -11,6 +11,8 @@
 #include "text/codec_field.h"
 #include "text/json.h"
 
+#define HUNDREDTHS_MAX 10000000.0
+
 /* Where we are in the document, from the inside out; made into text only for a message. */
 struct place {
     const struct place *parent;
@@ -248,6 +250,22 @@ static bool read_string(struct reader *reader, const struct place *place, const 
     return true;
 }
 
+/* What is finer than a hundredth is rounded. */
+static bool read_hundredths(struct reader *reader, const struct place *place, const json_t *value,
+                            void *at)
+{
+    char *end = NULL;
+    double number = json_number_value(value);
+    if (weak(reader) && json_is_string(value))
+        number = strtod(json_string_value(value), &end);
+    if (!json_is_number(value) && (end == NULL || end == json_string_value(value) || *end != '\0'))
+        return expected(reader, place, "a number", value);
+    if (!(number >= -HUNDREDTHS_MAX && number <= HUNDREDTHS_MAX))
+        return fail(reader, place, "%g is out of range", number);
+    *(int32_t *)at = (int32_t)(number * 100 + (number < 0 ? -0.5 : 0.5));
+    return true;
+}
+
 static bool read_enum(struct reader *reader, const struct place *place,
                       const ProtobufCEnumDescriptor *type, const json_t *value, void *at)
 {
@@ -366,6 +384,8 @@ static bool read_one(struct reader *reader, const struct codec_field *field,
     default:
         if (field->format == CODEC_DURATION || field->format == CODEC_NANOSECONDS)
             return read_duration(reader, place, value, at);
+        if (field->format == CODEC_HUNDREDTHS)
+            return read_hundredths(reader, place, value, at);
         if (field->format == CODEC_TIME)
             return read_time(reader, place, value, at);
         return read_integer(reader, place, about, value, at);

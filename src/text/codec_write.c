@@ -52,6 +52,18 @@ static void write_int64(struct buffer *output, const struct codec_field *field, 
         buffer_printf(output, "%" PRId64, value);
 }
 
+static void write_int32(struct buffer *output, const struct codec_field *field, int32_t value)
+{
+    if (field->format != CODEC_HUNDREDTHS || value % 100 == 0)
+        buffer_printf(output, "%" PRId32, field->format == CODEC_HUNDREDTHS ? value / 100 : value);
+    else if (value % 10 == 0)
+        buffer_printf(output, "%s%d.%d", value < 0 ? "-" : "", abs(value / 100),
+                      abs(value % 100) / 10);
+    else
+        buffer_printf(output, "%s%d.%02d", value < 0 ? "-" : "", abs(value / 100),
+                      abs(value % 100));
+}
+
 static void write_enum(struct buffer *output, const ProtobufCEnumDescriptor *type, int value)
 {
     const ProtobufCEnumValue *known = protobuf_c_enum_descriptor_get_value(type, value);
@@ -73,7 +85,7 @@ static void write_one(struct buffer *output, const struct codec_field *field,
         buffer_add_text(output, *(const protobuf_c_boolean *)at ? "true" : "false");
         break;
     case PROTOBUF_C_TYPE_INT32:
-        buffer_printf(output, "%" PRId32, *(const int32_t *)at);
+        write_int32(output, field, *(const int32_t *)at);
         break;
     case PROTOBUF_C_TYPE_UINT32:
         buffer_printf(output, "%" PRIu32, *(const uint32_t *)at);

@@ -102,6 +102,9 @@ Envoy__RouteConfiguration *xds_route_all(struct arena *arena, const char *name,
                                          const char *virtual_host, const char *cluster);
 /* Adds a route configuration that listeners ask for by RDS. */
 void xds_add_route(struct xds_build *build, Envoy__RouteConfiguration *config);
+/* chain_route.c: adds the routes of a chain under this name. A cluster is `prefix` and its target. */
+void xds_chain_route(struct xds_build *build, const char *name, const char *prefix,
+                     const struct chain *chain);
 void xds_public_route(struct xds_build *build);
 
 /* cluster.c, listener.c, gateway.c */

@@ -229,8 +229,13 @@ void xds_sidecar_clusters(struct xds_build *build)
     tell_waiting(build);
     add_local_app(build);
     for (size_t i = 0; i < build->snapshot->upstream_count; i++) {
-        if (xds_can_dial(&build->snapshot->upstreams[i]))
-            add_upstream(build, &build->snapshot->upstreams[i]);
+        const struct upstream *upstream = &build->snapshot->upstreams[i];
+        if (!xds_can_dial(upstream))
+            continue;
+        for (size_t j = 0; upstream->chain != NULL && j < upstream->chain->target_count; j++)
+            add_upstream(build, &upstream->targets[j]);
+        if (upstream->chain == NULL)
+            add_upstream(build, upstream);
     }
 }
 
@@ -253,7 +258,8 @@ static void set_gateway_limits(struct xds_build *build, Envoy__Cluster *cluster)
     cluster->circuit_breakers = connection_limit(build, &limits);
 }
 
-static void add_gateway_service(struct xds_build *build, const struct gateway_service *service)
+/* What local callers name by SNI: passed through as it is. */
+static void add_named_service(struct xds_build *build, const struct gateway_service *service)
 {
     int64_t timeout = service->connect_timeout_ms > 0 ? service->connect_timeout_ms
                                                       : build->options.connect_timeout_ms;
@@ -261,11 +267,13 @@ static void add_gateway_service(struct xds_build *build, const struct gateway_se
     cluster->outlier_detection = proto_new(build->arena, envoy__outlier_detection);
     set_gateway_limits(build, cluster);
     add_cluster(build, cluster, &service->endpoints);
-    if (!xds_is_exported(build, service))
-        return;
-    /* The way of a peer's call is the exporter's to shape: the gateway's own time does not count.
-     */
-    cluster = cluster_new(build, xds_exported_name(build, service), EXPORTED_TIMEOUT_MS);
+}
+
+/* The way of a peer's call is the exporter's to shape: the gateway's own time does not count. */
+static void add_exported_target(struct xds_build *build, const struct gateway_service *service,
+                                int64_t timeout_ms)
+{
+    Envoy__Cluster *cluster = cluster_new(build, xds_exported_name(build, service), timeout_ms);
     cluster->alt_stat_name = cluster->name;
     set_no_panic(build, cluster);
     cluster->circuit_breakers = proto_new(build->arena, envoy__circuit_breakers);
@@ -277,6 +285,19 @@ static void add_gateway_service(struct xds_build *build, const struct gateway_se
         cluster->transport_socket = xds_tls_upstream(build, build->snapshot->own_bundle->roots_pem,
                                                      &service->spiffe_id, 1, service->sni);
     add_cluster(build, cluster, &service->endpoints);
+}
+
+static void add_gateway_service(struct xds_build *build, const struct gateway_service *service)
+{
+    add_named_service(build, service);
+    for (size_t i = 0; i < service->subset_count; i++)
+        add_named_service(build, &service->subsets[i]);
+    if (!xds_is_exported(build, service))
+        return;
+    if (service->chain == NULL)
+        add_exported_target(build, service, EXPORTED_TIMEOUT_MS);
+    for (size_t i = 0; service->chain != NULL && i < service->chain->target_count; i++)
+        add_exported_target(build, &service->targets[i], service->targets[i].connect_timeout_ms);
 }
 
 static Envoy__UpstreamConnectionOptions *keepalive(struct xds_build *build)

@@ -5,6 +5,8 @@
 #include "google/protobuf/any.pb-c.h"
 #include "xds/build.h"
 
+#define EXPORTED "exported~" /* before the names of clusters */
+
 static const char *or_default(const char *tenancy)
 {
     return text_empty(tenancy) ? "default" : tenancy;
@@ -12,7 +14,7 @@ static const char *or_default(const char *tenancy)
 
 char *xds_exported_name(struct xds_build *build, const struct gateway_service *service)
 {
-    return arena_printf(build->arena, "exported~%s", service->sni);
+    return arena_printf(build->arena, EXPORTED "%s", service->sni);
 }
 
 bool xds_is_exported(const struct xds_build *build, const struct gateway_service *service)
@@ -30,6 +32,12 @@ static char *route_name(struct arena *arena, const struct gateway_service *servi
                : arena_printf(arena, "%s/%s", namespace, service->name);
 }
 
+/* On TCP a chain is one resolver, which has one target. */
+static const struct gateway_service *tcp_target(const struct gateway_service *service)
+{
+    return service->chain == NULL ? service : &service->targets[0];
+}
+
 static Envoy__Filter *exported_filter(struct xds_build *build,
                                       const struct gateway_service *service)
 {
@@ -39,7 +47,7 @@ static Envoy__Filter *exported_filter(struct xds_build *build,
                      or_default(service->tenancy.namespace), or_default(service->tenancy.partition),
                      build->snapshot->datacenter);
     if (!xds_is_http(service->protocol))
-        return xds_tcp_proxy(build, stat_prefix, xds_exported_name(build, service));
+        return xds_tcp_proxy(build, stat_prefix, xds_exported_name(build, tcp_target(service)));
     struct xds_hcm hcm = {
         .stat_prefix = stat_prefix,
         .protocol = service->protocol,
@@ -133,6 +141,10 @@ static void gather_exported(struct xds_build *build, struct exported *exported)
             continue;
         char *name = route_name(build->kept, service);
         routes[route_count++] = name;
+        if (service->chain != NULL) {
+            xds_chain_route(build, name, EXPORTED, service->chain);
+            continue;
+        }
         xds_add_route(build,
                       xds_route_all(build->arena, name, name, xds_exported_name(build, service)));
     }

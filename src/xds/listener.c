@@ -176,6 +176,11 @@ static Envoy__Filter *upstream_filter(struct xds_build *build, const struct upst
     char *stat_prefix = arena_printf(arena, "%s.%s", prefix, name);
     if (!xds_is_http(upstream->protocol))
         return xds_tcp_proxy(build, stat_prefix, upstream->cluster_name);
+    if (upstream->chain != NULL) {
+        struct xds_hcm by_name = {
+            .stat_prefix = stat_prefix, .protocol = upstream->protocol, .rds_name = upstream->id};
+        return xds_hcm_filter(build, &by_name);
+    }
     struct xds_hcm hcm = {
         .stat_prefix = stat_prefix,
         .protocol = upstream->protocol,
@@ -231,7 +236,11 @@ static void add_upstream_listener(struct xds_build *build, const struct upstream
     Envoy__Filter **filters = proto_array(build->arena, 1);
     filters[0] = upstream_filter(build, upstream);
     set_chain(build->arena, listener, xds_filter_chain(build->arena, filters, 1));
-    xds_add(build, XDS_LISTENER, listener->name, listener, NULL);
+    bool routed = upstream->chain != NULL && xds_is_http(upstream->protocol);
+    xds_add(build, XDS_LISTENER, listener->name, listener,
+            routed ? xds_child(build, upstream->id) : NULL);
+    if (routed)
+        xds_chain_route(build, upstream->id, "", upstream->chain);
 }
 
 bool xds_can_dial(const struct upstream *upstream)

@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "http/filter.h"
+#include "text/filter.h"
 #include "http/shapes.h"
 #include "proto/codec_tables.h"
 

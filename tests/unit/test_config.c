@@ -109,9 +109,9 @@ static void test_kinds(void **state)
     assert_null(config_kind_find("bogus", &error));
     assert_string_equal(error.message, "invalid config entry kind: bogus");
     assert_int_equal(error.code, ERR_INTERNAL); /* GET /v1/config/bogus is a 500 */
-    assert_null(config_kind_find("service-router", &error));
+    assert_null(config_kind_find("http-route", &error));
     assert_int_equal(error.code, ERR_UNSUPPORTED);
-    assert_non_null(strstr(error.message, "service-router is known but not supported"));
+    assert_non_null(strstr(error.message, "http-route is known but not supported"));
 
     assert_refused(fixture, "{\"Name\":\"x\"}", ERR_INVALID,
                    "Payload does not contain a kind/Kind key at the top level");

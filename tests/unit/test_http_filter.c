@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "http/filter.h"
-#include "http/pattern.h"
+#include "text/filter.h"
+#include "text/pattern.h"
 #include "http/shapes.h"
 #include "proto/codec_tables.h"
 

@@ -1,7 +1,7 @@
 /* What the filter's parser and its evaluation share: the tree. */
 #pragma once
 
-#include "http/filter.h"
+#include "text/filter.h"
 
 enum filter_kind { FILTER_AND, FILTER_OR, FILTER_NOT, FILTER_TEST };
 

@@ -1,11 +1,11 @@
-#include "http/filter.h"
+#include "text/filter.h"
 
 #include <string.h>
 
 #include "base/text.h"
-#include "http/filter_tree.h"
-#include "http/pattern.h"
 #include "text/codec_field.h"
+#include "text/filter_tree.h"
+#include "text/pattern.h"
 
 /* ---- selectors ---- */
 

@@ -1,4 +1,4 @@
-#include "http/pattern.h"
+#include "text/pattern.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "http/filter_tree.h"
+#include "text/filter_tree.h"
 
 #define EXPECT_VALUE "\"\\\"\", \"`\", \"-\", [0-9], [ \\t\\r\\n] or [a-zA-Z]"
 #define EXPECT_OPERATOR                                                                    \
