@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "config/envoy_json.h"
 #include "pons/config_entry.pb-c.h"
 #include "proto/proto.h"
 
@@ -409,7 +410,8 @@ bool config_check_proxy_defaults(void *message, struct arena *arena, struct erro
     return check_proxy_mode(entry->mode, error) &&
            check_mutual_tls(entry->mutual_tls_mode, error) &&
            check_gateway_mode(entry->mesh_gateway, error) && check_expose(entry->expose, error) &&
-           check_access_logs(entry->access_logs, error);
+           check_access_logs(entry->access_logs, error) &&
+           config_check_envoy_json(entry->config, error);
 }
 
 /* ---- mesh ---- */
