@@ -11,7 +11,12 @@
 /* A cluster is named <hash>~<subset>.<service>.<namespace>.<partition>.<dc>.<routing>.<trust
  * domain>.consul, where hash, subset and partition may be missing. Each tag captures one part of
  * it, or a run of parts from the start; the outer group is what Envoy cuts out of the statistic's
- * name. */
+ * name.
+ *
+ * Envoy runs every expression over every statistic, backtracking: with hundreds of services that is
+ * nearly all of what it does at its start. So a wrong guess must fail early: routing is one of two
+ * words, a partition is the last guess, and all begin with a plain word, by which Envoy leaves out
+ * those for other kinds of statistics. The tags are those of Consul's expressions. */
 
 enum part { HASH, SUBSET, SERVICE, NAMESPACE, PARTITION, DATACENTER, ROUTING, TRUST_DOMAIN, PARTS };
 
@@ -19,7 +24,7 @@ static const struct {
     const char *before, *after;
 } part_frames[PARTS] = {
     [HASH] = {"(?:", "~)?"},   [SUBSET] = {"(?:", "\\.)?"},           [SERVICE] = {"", "\\."},
-    [NAMESPACE] = {"", "\\."}, [PARTITION] = {"(?:", "\\.)?"},        [DATACENTER] = {"", "\\."},
+    [NAMESPACE] = {"", "\\."}, [PARTITION] = {"(?:", "\\.)??"},       [DATACENTER] = {"", "\\."},
     [ROUTING] = {"", "\\."},   [TRUST_DOMAIN] = {"", "\\.consul\\."},
 };
 
@@ -52,7 +57,9 @@ static char *cluster_regex(const struct cluster_tag *tag, const char *prefix)
         if (run && part == (int)tag->first)
             buffer_add_byte(&regex, '(');
         buffer_add_text(&regex, part_frames[part].before);
-        const char *word = part == ROUTING && tag->internal ? "internal[^.]*" : "[^.]+";
+        const char *word = part != ROUTING ? "[^.]+"
+                           : tag->internal ? "internal[^.]*"
+                                           : "(?:in|ex)ternal[^.]*";
         buffer_printf(&regex, !run && part == (int)tag->first ? "(%s)" : "%s", word);
         /* A run ends before the dot behind its last part. */
         if (run && part == (int)tag->last)
@@ -90,18 +97,25 @@ static void add_cluster_tags(json_t *tags, const char *scope, const char *prefix
  * peer>. */
 static void add_upstream_tags(json_t *tags)
 {
-    add_regex_tag(
-        tags, "consul.upstream.service",
-        "^(?:tcp|http)\\.upstream(?:_peered)?\\.(([^.]+)(?:\\.[^.]+)?(?:\\.[^.]+)?\\.[^.]+\\.)");
-    add_regex_tag(tags, "consul.upstream.datacenter",
-                  "^(?:tcp|http)\\.upstream\\.([^.]+(?:\\.[^.]+)?(?:\\.[^.]+)?\\.([^.]+)\\.)");
-    add_regex_tag(tags, "consul.upstream.peer",
-                  "^(?:tcp|http)\\.upstream_peered\\.([^.]+(?:\\.[^.]+)?\\.([^.]+)\\.)");
-    add_regex_tag(
-        tags, "consul.upstream.namespace",
-        "^(?:tcp|http)\\.upstream(?:_peered)?\\.([^.]+(?:\\.([^.]+))?(?:\\.[^.]+)?\\.[^.]+\\.)");
-    add_regex_tag(tags, "consul.upstream.partition",
-                  "^(?:tcp|http)\\.upstream\\.([^.]+(?:\\.[^.]+)?(?:\\.([^.]+))?\\.[^.]+\\.)");
+    static const struct {
+        const char *name, *regex;
+    } rows[] = {
+        {"service", "(?:_peered)?\\.(([^.]+)(?:\\.[^.]+)?(?:\\.[^.]+)?\\.[^.]+\\.)"},
+        {"datacenter", "\\.([^.]+(?:\\.[^.]+)?(?:\\.[^.]+)?\\.([^.]+)\\.)"},
+        {"peer", "_peered\\.([^.]+(?:\\.[^.]+)?\\.([^.]+)\\.)"},
+        {"namespace", "(?:_peered)?\\.([^.]+(?:\\.([^.]+))?(?:\\.[^.]+)?\\.[^.]+\\.)"},
+        {"partition", "\\.([^.]+(?:\\.[^.]+)?(?:\\.([^.]+))?\\.[^.]+\\.)"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *name = mem_printf("consul.upstream.%s", rows[i].name);
+        char *tcp = mem_printf("^tcp\\.upstream%s", rows[i].regex);
+        char *http = mem_printf("^http\\.upstream%s", rows[i].regex);
+        add_regex_tag(tags, name, tcp);
+        add_regex_tag(tags, name, http);
+        free(name);
+        free(tcp);
+        free(http);
+    }
 }
 
 static bool has_tag(const json_t *tags, const char *name)
