@@ -153,17 +153,21 @@ static json_t *make_node(const struct bootstrap_spec *spec)
                      "metadata", metadata);
 }
 
+static json_t *make_access_log(const struct bootstrap_spec *spec)
+{
+    return json_pack("{s:s, s:{s:s, s:s}}", "name", "envoy.access_loggers.file", "typed_config",
+                     "@type", TYPE_PREFIX "extensions.access_loggers.file.v3.FileAccessLog", "path",
+                     spec->admin_access_log);
+}
+
 json_t *bootstrap_make(const struct bootstrap_spec *spec, struct error *error)
 {
-    json_t *access_log =
-        json_pack("{s:s, s:{s:s, s:s}}", "name", "envoy.access_loggers.file", "typed_config",
-                  "@type", TYPE_PREFIX "extensions.access_loggers.file.v3.FileAccessLog", "path",
-                  spec->admin_access_log);
-    json_t *bootstrap = json_pack(
-        "{s:{s:[o], s:o}, s:o, s:{s:[{s:s, s:{s:i}}]}}", "admin", "access_log", access_log,
-        "address", bootstrap_socket_address(spec->admin_address, spec->admin_port), "node",
-        make_node(spec), "layered_runtime", "layers", "name", "base", "static_layer",
-        "re2.max_program_size.error_level", 1048576);
+    json_t *bootstrap =
+        json_pack("{s:{s:[o], s:o}, s:o, s:{s:[{s:s, s:{s:i}}]}}", "admin", "access_log",
+                  make_access_log(spec), "address",
+                  bootstrap_socket_address(spec->admin_address, spec->admin_port), "node",
+                  make_node(spec), "layered_runtime", "layers", "name", "base", "static_layer",
+                  "re2.max_program_size.error_level", 1048576);
     json_object_set_new(bootstrap, "dynamic_resources", make_dynamic_resources(spec));
     if (refuse_unsupported(spec, error) && set_static_resources(bootstrap, spec, error) &&
         set_statistics(bootstrap, spec, error) && set_tracing(bootstrap, spec, error))
