@@ -5,6 +5,7 @@
 #include "base/ident.h"
 #include "base/memory.h"
 #include "catalog/virtual_ip.h"
+#include "config/envoy_json.h"
 #include "proto/proto.h"
 
 #define SERF_CHECK "serfHealth"
@@ -209,6 +210,10 @@ static bool validate_local(const Pb__NodeService *service, struct error *error)
             return error_set(error, ERR_INVALID,
                              "The Proxy.DestinationServiceName configuration is invalid for a %s",
                              service->kind);
+    }
+    if (service->proxy != NULL && !config_check_envoy_json(service->proxy->config, error)) {
+        error_prefix(error, "service \"%s\": Proxy.Config: ", service->id);
+        return false;
     }
     return true;
 }

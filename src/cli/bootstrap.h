@@ -1,10 +1,20 @@
 /* The bootstrap configuration that `pons connect envoy` gives to an Envoy (xds.md section 5): a
- * pure function of what the command found out. */
+ * function of what the command found out, and of the environment where a sink's URL names it. */
 #pragma once
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "base/error.h"
+
+/* The listener for Prometheus, which `envoy_prometheus_bind_addr` asks for. */
+struct bootstrap_prometheus {
+    const char *scrape_path;
+    uint16_t backend_port; /* scraped instead of Envoy's own; 0: Envoy's own */
+    /* TLS: the certificate, its key, and one of the two; all NULL for plain HTTP. */
+    const char *cert_file, *key_file, *ca_file, *ca_path;
+};
 
 struct bootstrap_spec {
     const char *admin_address; /* IP literal */
@@ -23,9 +33,9 @@ struct bootstrap_spec {
     bool omit_deprecated_tags;
     const char *ready_address; /* NULL: no /ready listener */
     uint16_t ready_port;
+    struct bootstrap_prometheus prometheus;
     const json_t *config; /* the proxy's opaque configuration; NULL if there is none */
 };
 
-/* A new reference. `unapplied` (a new list) gets the names of configuration keys that this version
- * does not apply. */
-json_t *bootstrap_make(const struct bootstrap_spec *spec, json_t **ret_unapplied);
+/* A new reference, or NULL: a key of the configuration cannot be applied, and `error` names it. */
+json_t *bootstrap_make(const struct bootstrap_spec *spec, struct error *error);

@@ -21,7 +21,8 @@ struct envoy_flags {
     const char *proxy_id, *sidecar_for, *gateway, *node_name, *admin_bind, *admin_access_log;
     const char *envoy_binary, *envoy_version, *grpc_addr, *grpc_ca_file, *grpc_ca_path;
     const char *ready_address;
-    int64_t ready_port;
+    int64_t ready_port, prometheus_backend_port;
+    struct bootstrap_prometheus prometheus;
     bool mesh_gateway, registers, ignore_compatibility, bootstrap_only, no_central_config,
         omit_deprecated_tags, config_gen_logging;
     struct gateway_flags gateway_flags;
@@ -131,6 +132,27 @@ static bool find_proxy(struct cli *cli, struct preparation *preparation)
     return find_gateway(cli, &preparation->proxy_id);
 }
 
+static bool check_listener_flags(const struct envoy_flags *flags, struct error *error)
+{
+    const struct bootstrap_prometheus *prometheus = &flags->prometheus;
+    bool ca = prometheus->ca_file != NULL || prometheus->ca_path != NULL;
+    bool cert = prometheus->cert_file != NULL, key = prometheus->key_file != NULL;
+    if ((ca || cert || key) && !(ca && cert && key))
+        return error_set(error, ERR_INVALID,
+                         "Must provide a CA (-prometheus-ca-file or -prometheus-ca-path) as well "
+                         "as -prometheus-cert-file and -prometheus-key-file to enable TLS for "
+                         "prometheus metrics");
+    if (prometheus->scrape_path[0] != '/')
+        return error_set(error, ERR_INVALID, "-prometheus-scrape-path must start with /");
+    if (flags->prometheus_backend_port < 0 || flags->prometheus_backend_port > 65535)
+        return error_set(error, ERR_INVALID,
+                         "-prometheus-backend-port must be between 1 and 65535");
+    if (flags->ready_address != NULL && (flags->ready_port < 1 || flags->ready_port > 65535))
+        return error_set(error, ERR_INVALID,
+                         "-envoy-ready-bind-address needs -envoy-ready-bind-port");
+    return true;
+}
+
 static bool check_flags(struct cli *cli, struct envoy_flags *flags)
 {
     struct error *error = &cli->error;
@@ -151,6 +173,8 @@ static bool check_flags(struct cli *cli, struct envoy_flags *flags)
         return error_set(error, ERR_INVALID,
                          "Gateway must be one of: api, terminating, mesh, or ingress");
     }
+    if (!check_listener_flags(flags, error))
+        return false;
     if (flags->registers && text_empty(flags->gateway))
         return error_set(error, ERR_INVALID, "Auto-Registration can only be used for gateways");
     if (flags->gateway_flags.expose_servers && !flags->registers)
@@ -301,22 +325,12 @@ static bool make_bootstrap(struct cli *cli, struct preparation *preparation)
         .omit_deprecated_tags = flags->omit_deprecated_tags,
         .ready_address = flags->ready_address,
         .ready_port = (uint16_t)flags->ready_port,
+        .prometheus = flags->prometheus,
         .config = flags->no_central_config ? NULL : json_object_get(proxy, "Config"),
     };
-    if (spec.ready_address != NULL && (flags->ready_port < 1 || flags->ready_port > 65535))
-        return error_set(&cli->error, ERR_INVALID,
-                         "-envoy-ready-bind-address needs -envoy-ready-bind-port");
-    json_t *unapplied;
-    preparation->bootstrap = bootstrap_make(&spec, &unapplied);
-    size_t index;
-    json_t *key;
-    json_array_foreach(unapplied, index, key)
-    {
-        fprintf(stderr, "warning: proxy.config key \"%s\" is not applied by this version of Pons\n",
-                json_string_value(key));
-    }
-    json_decref(unapplied);
-    return true;
+    spec.prometheus.backend_port = (uint16_t)flags->prometheus_backend_port;
+    preparation->bootstrap = bootstrap_make(&spec, &cli->error);
+    return preparation->bootstrap != NULL;
 }
 
 /* There may be no proxy-defaults; an agent that does not give them is no reason not to start. */
@@ -375,6 +389,7 @@ int cli_connect_envoy(int argc, char **argv)
         .sidecar_for = getenv("CONNECT_SIDECAR_FOR"),
         .admin_bind = "localhost:19000",
         .admin_access_log = "/dev/null",
+        .prometheus = {.scrape_path = "/metrics"},
     };
     struct gateway_flags *gateway = &flags.gateway_flags;
     gateway->deregister_after_critical = "6h";
@@ -414,6 +429,15 @@ int cli_connect_envoy(int argc, char **argv)
          "Leave out statistics tags of old names."},
         {"envoy-ready-bind-address", FLAG_STRING, &flags.ready_address, "Address of /ready."},
         {"envoy-ready-bind-port", FLAG_NUMBER, &flags.ready_port, "Port of /ready."},
+        {"prometheus-backend-port", FLAG_NUMBER, &flags.prometheus_backend_port,
+         "Port that the Prometheus listener leads to, instead of Envoy's own statistics."},
+        {"prometheus-scrape-path", FLAG_STRING, &flags.prometheus.scrape_path,
+         "Path of the Prometheus listener (/metrics)."},
+        {"prometheus-ca-file", FLAG_STRING, &flags.prometheus.ca_file,
+         "TLS for the Prometheus listener: its CA,"},
+        {"prometheus-ca-path", FLAG_STRING, &flags.prometheus.ca_path, "or a folder of CAs,"},
+        {"prometheus-cert-file", FLAG_STRING, &flags.prometheus.cert_file, "its certificate,"},
+        {"prometheus-key-file", FLAG_STRING, &flags.prometheus.key_file, "and the key of that."},
         {"enable-config-gen-logging", FLAG_BOOL, &flags.config_gen_logging, "Taken."},
         {NULL, FLAG_BOOL, NULL, NULL},
     };

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "config/access_log.h"
+#include "config/envoy_json.h"
 #include "config/mesh_options.h"
 #include "pons/config_entry.pb-c.h"
 #include "proto/proto.h"
@@ -401,7 +402,8 @@ bool config_check_proxy_defaults(void *message, struct arena *arena, struct erro
     return check_proxy_mode(entry->mode, error) &&
            check_mutual_tls(entry->mutual_tls_mode, error) &&
            check_gateway_mode(entry->mesh_gateway, error) && check_expose(entry->expose, error) &&
-           access_log_check(entry->access_logs, error);
+           access_log_check(entry->access_logs, error) &&
+           config_check_envoy_json(entry->config, error);
 }
 
 /* ---- mesh ---- */

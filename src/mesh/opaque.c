@@ -28,14 +28,7 @@ void opaque_clear(struct opaque *opaque)
 
 json_t *opaque_get(const struct opaque *opaque, const char *key)
 {
-    const char *name;
-    json_t *value;
-    json_object_foreach(opaque->object, name, value)
-    {
-        if (strcasecmp(name, key) == 0 && !json_is_null(value))
-            return value;
-    }
-    return NULL;
+    return opaque->object == NULL ? NULL : json_get_nocase(opaque->object, key);
 }
 
 static bool unusable(const struct opaque *opaque, const char *key, const char *want)

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define BIG_INTEGERS_MAX 8
 
@@ -92,7 +93,9 @@ static json_t *load_with_big_integers(const char *text, size_t length, json_erro
     return value;
 }
 
-json_t *json_parse(const char *text, size_t length, const char *name, struct error *error)
+/* `before`: how many columns of the first line are not the user's. */
+static json_t *parse(const char *text, size_t length, int before, const char *name,
+                     struct error *error)
 {
     size_t deep_line = 0;
     if (!depth_fits(text, length, &deep_line)) {
@@ -107,11 +110,39 @@ json_t *json_parse(const char *text, size_t length, const char *name, struct err
     if (json_error_code(&where) == json_error_null_character)
         strcpy(where.text, "a string may not contain \\u0000");
     flatten_line(where.text);
+    if (where.line == 1 && where.column > before)
+        where.column -= before;
     if (name != NULL)
         error_set(error, ERR_INVALID, "%s:%d:%d: %s", name, where.line, where.column, where.text);
     else
         error_set(error, ERR_INVALID, "line %d, column %d: %s", where.line, where.column,
                   where.text);
+    return NULL;
+}
+
+json_t *json_parse(const char *text, size_t length, const char *name, struct error *error)
+{
+    return parse(text, length, 0, name, error);
+}
+
+json_t *json_parse_list(const char *text, const char *name, struct error *error)
+{
+    struct buffer list = {0};
+    buffer_printf(&list, "[%s]", text);
+    json_t *values = parse(list.data, list.length, 1, name, error);
+    buffer_free(&list);
+    return values;
+}
+
+json_t *json_get_nocase(const json_t *object, const char *key)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)object, name, value)
+    {
+        if (strcasecmp(name, key) == 0 && !json_is_null(value))
+            return value;
+    }
     return NULL;
 }
 
@@ -290,8 +321,7 @@ static size_t copy_string(struct buffer *output, const char *json, size_t at, si
     return end;
 }
 
-void json_write_indented(struct buffer *output, const char *json, size_t length,
-                         const char *indent)
+void json_write_indented(struct buffer *output, const char *json, size_t length, const char *indent)
 {
     size_t depth = 0, at = 0;
     while (at < length) {

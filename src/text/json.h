@@ -15,6 +15,11 @@
  * unexpected token near 'x'"; NULL leaves it out ("line 3, column 14: …"). A new reference, or
  * NULL. */
 json_t *json_parse(const char *text, size_t length, const char *name, struct error *error);
+/* The same for values with commas between them, as they would stand in a list: a new array. */
+json_t *json_parse_list(const char *text, const char *name, struct error *error);
+/* Borrowed: the member whose key differs at most in case, as Consul finds the keys of opaque maps;
+ * NULL if there is none, or a null. */
+json_t *json_get_nocase(const json_t *object, const char *key);
 
 /* Appends `text` as a JSON string with quotes; `<`, `>` and `&` are written \u003c … as Go does. */
 void json_write_string(struct buffer *output, const char *text);

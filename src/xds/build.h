@@ -59,7 +59,7 @@ bool xds_is_http2(const char *protocol); /* http2 or grpc */
 bool xds_has_hostnames(const struct endpoint_list *endpoints);
 Envoy__ClusterLoadAssignment *xds_load_assignment(struct xds_build *build, const char *cluster,
                                                   const struct endpoint_list *endpoints);
-/* For a DNS cluster: the names alone; `one` as LOGICAL_DNS wants it. */
+/* For a DNS cluster: all of them, or `one` name alone, as LOGICAL_DNS wants it. */
 Envoy__ClusterLoadAssignment *xds_dns_assignment(struct xds_build *build, const char *cluster,
                                                  const struct endpoint_list *endpoints, bool one);
 

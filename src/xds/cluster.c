@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "base/text.h"
 #include "envoy/cluster.pb-c.h"
 #include "envoy/http_options.pb-c.h"
@@ -57,13 +59,28 @@ static void set_dns(struct xds_build *build, Envoy__Cluster *cluster, bool stric
     cluster->dns_lookup_family = ENVOY__CLUSTER__DNS_LOOKUP_FAMILY__V4_ONLY;
 }
 
+/* A name of LOGICAL_DNS stands for all that it resolves to, and takes no second one beside it: with
+ * several gateways, what is behind the others would be lost, and the only one could die. */
+static bool wants_strict_dns(const struct xds_build *build, const struct endpoint_list *endpoints)
+{
+    const char *wanted = build->options.dns_discovery_type;
+    if (!text_empty(wanted))
+        return text_equal_nocase(wanted, "strict_dns");
+    for (size_t i = 1; i < endpoints->count; i++) {
+        if (strcmp(endpoints->items[i].address, endpoints->items[0].address) != 0 ||
+            endpoints->items[i].port != endpoints->items[0].port)
+            return true;
+    }
+    return false;
+}
+
 /* Adds the cluster with its endpoints: by EDS, or, as EDS does not resolve names, inline with DNS
  * when there is a name among them. */
 static void add_cluster(struct xds_build *build, Envoy__Cluster *cluster,
                         const struct endpoint_list *endpoints)
 {
     if (xds_has_hostnames(endpoints)) {
-        bool strict = text_equal_nocase(build->options.dns_discovery_type, "strict_dns");
+        bool strict = wants_strict_dns(build, endpoints);
         set_dns(build, cluster, strict);
         cluster->load_assignment = xds_dns_assignment(build, cluster->name, endpoints, !strict);
         xds_add(build, XDS_CLUSTER, cluster->name, cluster, NULL);

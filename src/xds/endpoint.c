@@ -88,14 +88,12 @@ Envoy__ClusterLoadAssignment *xds_dns_assignment(struct xds_build *build, const 
                                                  const struct endpoint_list *endpoints, bool one)
 {
     const struct endpoint **list;
-    size_t count = sorted(build->arena, endpoints, &list), names = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (list[i]->hostname)
-            list[names++] = list[i];
+    size_t count = sorted(build->arena, endpoints, &list), best = count;
+    for (size_t i = 0; one && i < count; i++) {
+        bool better = best == count || (list[i]->healthy && !list[best]->healthy);
+        if (list[i]->hostname && better)
+            best = i;
     }
-    for (size_t i = 0; one && i < names; i++) {
-        if (list[i]->healthy || i + 1 == names)
-            return assignment(build->arena, cluster, &list[i], 1);
-    }
-    return assignment(build->arena, cluster, list, names);
+    return best < count ? assignment(build->arena, cluster, &list[best], 1)
+                        : assignment(build->arena, cluster, list, count);
 }

@@ -303,7 +303,7 @@ class HttpService:
 class EchoService:
     """A TCP service that answers every line with its name and the line."""
 
-    def __init__(self, name, port=None):
+    def __init__(self, name, port=None, host="127.0.0.1"):
         service = self
         self.name, self.port = name, port or free_port()
 
@@ -315,8 +315,9 @@ class EchoService:
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address = True
             daemon_threads = True
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
-        self.server = Server(("127.0.0.1", self.port), Handler)
+        self.server = Server((host, self.port), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def stop(self):
@@ -387,8 +388,8 @@ class Lab:
         self.services.append(HttpService(name))
         return self.services[-1]
 
-    def echo_service(self, name):
-        self.services.append(EchoService(name))
+    def echo_service(self, name, **options):
+        self.services.append(EchoService(name, **options))
         return self.services[-1]
 
     def close(self):

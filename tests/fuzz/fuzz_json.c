@@ -6,9 +6,22 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* A text that shall stand in a list must not leave it. */
+static void read_list(const uint8_t *data, size_t size)
+{
+    char *text = strndup((const char *)data, size);
+    struct error error = {0};
+    json_t *list = json_parse_list(text, "fuzz", &error);
+    if (list != NULL && !json_is_array(list))
+        abort();
+    json_decref(list);
+    free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct error error = {0};
+    read_list(data, size);
     json_t *value = json_parse((const char *)data, size, "fuzz", &error);
     if (value == NULL)
         return 0;

@@ -94,6 +94,34 @@ static void test_pretty(void **state)
     buffer_free(&text);
 }
 
+/* A text that shall stand in a list: places are those of the text, and it cannot leave the list. */
+static void test_lists(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *error;
+    } bad[] = {
+        {"{,}", "x:1:2: "},
+        {"{}, 1,\n 2 3", "x:2:4: "},
+        {"{}], [{}", "x:1:4: "},
+        {"1,", "x:1:3: "},
+    };
+    struct error error;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_null(json_parse_list(bad[i].text, "x", &error));
+        if (strncmp(error.message, bad[i].error, strlen(bad[i].error)) != 0)
+            fail_msg("%s: %s", bad[i].text, error.message);
+    }
+    json_t *list = json_parse_list("{}, {\"A\": null, \"a\": 1}", NULL, NULL);
+    assert_int_equal(json_array_size(list), 2);
+    assert_int_equal(json_integer_value(json_get_nocase(json_array_get(list, 1), "A")), 1);
+    assert_null(json_get_nocase(json_array_get(list, 1), "b"));
+    json_decref(list);
+    list = json_parse_list("", NULL, NULL);
+    assert_int_equal(json_array_size(list), 0);
+    json_decref(list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +130,7 @@ int main(void)
         cmocka_unit_test(test_errors_name_line_and_column),
         cmocka_unit_test(test_depth_is_limited),
         cmocka_unit_test(test_pretty),
+        cmocka_unit_test(test_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -457,7 +457,7 @@ static void test_names_are_resolved_by_envoy(void **state)
     const char *name = "backend.default.default.cluster-01.external.td2";
     struct proxy_snapshot *snapshot = fixture_gateway_dc1();
     struct gateway_import *imports = (struct gateway_import *)(uintptr_t)snapshot->imports;
-    imports[0].endpoints = (struct endpoint_list){3, mixed};
+    imports[0].endpoints = (struct endpoint_list){1, &mixed[2]};
     struct xds_resources *resources = xds_resources_build(snapshot);
     expect(resources, XDS_CLUSTER, name,
            "{'name': 'backend.default.default.cluster-01.external.td2', 'type': 'LOGICAL_DNS',"
@@ -469,11 +469,19 @@ static void test_names_are_resolved_by_envoy(void **state)
            "   'load_balancing_weight': 1}]}]}}");
     assert_null(fixture_find(resources, XDS_ENDPOINT, name));
     xds_resources_free(resources);
-    snapshot->config = "{\"Envoy_DNS_Discovery_Type\": \"STRICT_DNS\"}";
+    /* Several: all of them, whether names or addresses. */
+    imports[0].endpoints = (struct endpoint_list){3, mixed};
+    static const char *const all[] = {"'type':'STRICT_DNS'", "b.example", "c.example", "10.0.0.1"};
     resources = xds_resources_build(snapshot);
-    assert_true(holds(resources, XDS_CLUSTER, name, "'type':'STRICT_DNS'"));
-    assert_true(holds(resources, XDS_CLUSTER, name, "b.example"));
-    assert_false(holds(resources, XDS_CLUSTER, name, "10.0.0.1"));
+    for (size_t i = 0; i < 4; i++)
+        assert_true(holds(resources, XDS_CLUSTER, name, all[i]));
+    xds_resources_free(resources);
+    /* A word of the user's: that of LOGICAL_DNS leaves one, and a healthy one. */
+    snapshot->config = "{\"Envoy_DNS_Discovery_Type\": \"LOGICAL_DNS\"}";
+    resources = xds_resources_build(snapshot);
+    assert_true(holds(resources, XDS_CLUSTER, name, "'type':'LOGICAL_DNS'"));
+    assert_true(holds(resources, XDS_CLUSTER, name, "c.example"));
+    assert_false(holds(resources, XDS_CLUSTER, name, "b.example"));
     xds_resources_free(resources);
     fixture_free(snapshot);
 }
