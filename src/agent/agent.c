@@ -291,8 +291,12 @@ static void on_definitions(void *arg, const struct error *error)
 static bool put_bootstrap_entries(struct txn *txn, void *arg, struct error *error)
 {
     struct agent *agent = arg;
-    for (size_t i = 0; i < agent->config->entry_count; i++) {
-        const struct bootstrap_entry *entry = &agent->config->entries[i];
+    size_t count = agent->config->entry_count;
+    /* Intentions last: whether they may have permissions depends on the others. */
+    for (size_t turn = 0; turn < 2 * count; turn++) {
+        const struct bootstrap_entry *entry = &agent->config->entries[turn % count];
+        if ((entry->kind->table == TABLE_SERVICE_INTENTIONS) != (turn >= count))
+            continue;
         const Pb__ConfigEntryHead *head = config_entry_head(entry->entry);
         struct tenancy tenancy = {.partition = head->partition, .namespace = head->namespace_};
         if (config_entry_get(txn_view(txn), entry->kind, &tenancy, head->name) == NULL &&

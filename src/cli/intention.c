@@ -126,7 +126,8 @@ static char *describe(const json_t *intention)
     buffer_add_text(&text, " => ");
     add_side(&text, intention, "Destination");
     if (json_array_size(permissions) > 0)
-        buffer_printf(&text, " (%zu permissions)", json_array_size(permissions));
+        buffer_printf(&text, " (%zu permission%s)", json_array_size(permissions),
+                      json_array_size(permissions) == 1 ? "" : "s");
     else
         buffer_printf(&text, " (%s)", cli_text(intention, "Action"));
     return buffer_take(&text);
@@ -390,7 +391,7 @@ static void print_intention(const json_t *intention)
     const json_t *permissions = json_object_get(intention, "Permissions");
     if (json_array_size(permissions) > 0) {
         puts("Permissions:");
-        cli_print_json(permissions, "    ");
+        cli_print_json(permissions, "  ");
     }
     buffer_free(&source);
     buffer_free(&destination);

@@ -74,6 +74,10 @@ Envoy__TransportSocket *xds_tls_downstream(struct xds_build *build,
 /* rbac.c */
 EnvoyRbac__RBAC *xds_rbac(struct xds_build *build, bool http);
 
+/* permission.c: those of an intention's permissions that do not say what the default says. */
+EnvoyRbac__Permission **xds_permissions(struct xds_build *build,
+                                        const struct intention_source *source, size_t *ret_count);
+
 /* filter.c */
 struct xds_hcm {
     const char *stat_prefix;
