@@ -288,14 +288,12 @@ static void on_definitions(void *arg, const struct error *error)
              agent->config->values->ports->grpc_tls);
 }
 
-static bool put_bootstrap_entries(struct txn *txn, void *arg, struct error *error)
+static bool put_entries_of(const struct agent *agent, struct txn *txn, bool intentions,
+                           struct error *error)
 {
-    struct agent *agent = arg;
-    size_t count = agent->config->entry_count;
-    /* Intentions last: whether they may have permissions depends on the others. */
-    for (size_t turn = 0; turn < 2 * count; turn++) {
-        const struct bootstrap_entry *entry = &agent->config->entries[turn % count];
-        if ((entry->kind->table == TABLE_SERVICE_INTENTIONS) != (turn >= count))
+    for (size_t i = 0; i < agent->config->entry_count; i++) {
+        const struct bootstrap_entry *entry = &agent->config->entries[i];
+        if ((entry->kind->table == TABLE_SERVICE_INTENTIONS) != intentions)
             continue;
         const Pb__ConfigEntryHead *head = config_entry_head(entry->entry);
         struct tenancy tenancy = {.partition = head->partition, .namespace = head->namespace_};
@@ -304,6 +302,12 @@ static bool put_bootstrap_entries(struct txn *txn, void *arg, struct error *erro
             return false;
     }
     return true;
+}
+
+/* Intentions last: whether they may have permissions depends on the others. */
+static bool put_bootstrap_entries(struct txn *txn, void *arg, struct error *error)
+{
+    return put_entries_of(arg, txn, false, error) && put_entries_of(arg, txn, true, error);
 }
 
 static void on_bootstrap_entries(void *arg, const struct error *error, uint64_t index)

@@ -8,7 +8,7 @@
 
 #define refuse(error, ...) error_set((error), ERR_INTERNAL, __VA_ARGS__)
 
-#define WHERE_MAX 80
+#define WHERE_MAX 120
 
 /* ---- one permission ---- */
 
@@ -26,7 +26,9 @@ static bool check_paths(const Pb__IntentionHTTP *http, const char *where, struct
     if (http->path_prefix[0] != '\0' && http->path_prefix[0] != '/')
         return refuse(error, "%s.PathPrefix doesn't start with '/': \"%s\"", where,
                       http->path_prefix);
-    return true;
+    char place[WHERE_MAX];
+    snprintf(place, sizeof place, "%s.PathRegex", where);
+    return config_check_regex(http->path_regex, place, error);
 }
 
 static bool check_header(const Pb__IntentionHTTPHeader *header, const char *where, size_t i,
@@ -49,7 +51,9 @@ static bool check_header(const Pb__IntentionHTTPHeader *header, const char *wher
                       "%s.Header[%zu] should set one of Exact, Prefix, Suffix, or Contains when "
                       "using IgnoreCase",
                       where, i);
-    return true;
+    char place[WHERE_MAX];
+    snprintf(place, sizeof place, "%s.Header[%zu].Regex", where, i);
+    return config_check_regex(header->regex, place, error);
 }
 
 static bool is_method(const char *text)

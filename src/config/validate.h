@@ -25,6 +25,10 @@ bool config_check_permission_protocols(struct view *view, const struct config_ki
                                        const struct tenancy *tenancy, const char *name,
                                        struct error *error);
 
+/* Refuses what no RE2 reads: brackets that do not match, repetitions of nothing, what RE2 has not. An expression that
+ * Envoy can't read would cost the proxy the whole resource. What passes may still be wrong in other ways. */
+bool config_check_regex(const char *text, const char *where, struct error *error);
+
 /* What intention_precedence (intention/intention.h) says, for entries that are about to be stored.
  */
 int32_t config_intention_precedence(const char *source, const char *destination);

@@ -238,6 +238,9 @@ STRICTER = [
     ("PUT", "/v1/agent/service/register", {"Name": "x", "Kind": "bogus"}, "kind \"bogus\" is not supported"),
     ("PUT", "/v1/config", {"Kind": "exported-services", "Name": "default", "Services": [
         {"Name": "x", "Consumers": [{}]}]}, "Services[0].Consumers[0]: must define Peer"),
+    ("PUT", "/v1/config", {"Kind": "service-intentions", "Name": "web", "Sources": [
+        {"Name": "y", "Permissions": [{"Action": "allow", "HTTP": {"PathRegex": "/("}}]}]},
+     "the regular expression \"/(\" has a ( that is not closed"),
 ]
 
 MERGED = r"(Service)?Proxy\.(MeshGateway\.Mode|Config|Upstreams\[\d\]\.(Datacenter|MeshGateway\.Mode|Config))$"
@@ -279,7 +282,7 @@ def define(agent, ports):
                     "Meta": {"version": "1"}, "Weights": {"Passing": 3, "Warning": 2},
                     "TaggedAddresses": {"lan": {"Address": "127.0.0.5", "Port": 99}},
                     "Check": {"CheckID": "alive", "Name": "alive", "TTL": "1h", "Status": "passing", "Notes": "n"},
-                    "Connect": {"SidecarService": {"Port": 21500, "Checks": [{"Name": "Alias", "AliasService": "web"}],
+                    "Connect": {"SidecarService": {"Port": 1500, "Checks": [{"Name": "Alias", "AliasService": "web"}],
                                                    "Proxy": {"Upstreams": [
                                                        {"DestinationName": "remote", "DestinationPeer": "dialed",
                                                         "LocalBindPort": 9191, "Config": {"connect_timeout_ms": 7}},

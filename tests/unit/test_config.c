@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "config/entry.h"
+#include "config/validate.h"
 #include "consul/service.pb-c.h"
 #include "proto/codec_tables.h"
 #include "proto/proto.h"
@@ -290,6 +291,34 @@ static void test_refusals_of_permissions(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_refused(fixture, in_quotes(fixture, cases[i][0]), ERR_INTERNAL, cases[i][1]);
+    static const char *const bad[][2] = {
+        {"/a(b", "has a ( that is not closed"},
+        {"/a)b", "has a ) too many"},
+        {"/[a", "has a [ that is not closed"},
+        {"*", "repeats nothing"},
+        {"/a|+", "repeats nothing"},
+        {"/a**", "repeats nothing"},
+        {"/a{1001}", "repeats more than 1000 times"},
+        {"/a{2,9999}", "repeats more than 1000 times"},
+        {"/(?!a)", "has a (? that Envoy's regular expressions have not"},
+        {"/(?<=a)", "has a (? that Envoy's regular expressions have not"},
+        {"/(a)\\1", "has a back-reference, which Envoy's regular expressions have not"},
+        {"/a\\", "ends in a backslash"},
+        {"/\\y", "has a letter behind a backslash that means nothing there"},
+    };
+    static const char *const good[] = {"/(?i)a",        "(?P<x>a)(?:b)", "[]a]",       "[^]]+",
+                                       "[[:alpha:]]*?", "a{2,3}",        "a{",         "a|",
+                                       "\\(\\)",        "(?-s:.)",       "\\Q(\\E\\d", "()"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct error error = {0};
+        assert_false(config_check_regex(bad[i][0], "X", &error));
+        assert_non_null(strstr(error.message, bad[i][1]));
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(config_check_regex(good[i], "X", NULL));
+    assert_refused(fixture, in_quotes(fixture, HTTP("'PathRegex':'/('")), ERR_INTERNAL,
+                   PLACE
+                   ".HTTP.PathRegex: the regular expression \"/(\" has a ( that is not closed");
     const Pb__ServiceIntentionsEntry *entry =
         must_read(fixture, in_quotes(fixture, HTTP("'PathRegex':'x','Methods':['get','Post']")));
     assert_string_equal(entry->sources[0]->permissions[0]->http->methods[0], "GET");
