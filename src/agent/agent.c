@@ -18,6 +18,7 @@
 #include "base/memory.h"
 #include "catalog/catalog.h"
 #include "http/api.h"
+#include "intention/intention.h"
 #include "mesh/opaque.h"
 #include "peering/peering.h"
 #include "store/engine.h"
@@ -310,6 +311,22 @@ static bool put_bootstrap_entries(struct txn *txn, void *arg, struct error *erro
     return put_entries_of(arg, txn, false, error) && put_entries_of(arg, txn, true, error);
 }
 
+/* As the API does for those that are written through it. */
+static void warn_of_entries(const struct agent *agent)
+{
+    struct arena *arena = arena_new();
+    for (size_t i = 0; agent->config->default_allow && i < agent->config->entry_count; i++) {
+        const struct bootstrap_entry *entry = &agent->config->entries[i];
+        const char *warning = entry->kind->table == TABLE_SERVICE_INTENTIONS
+                                  ? intention_entry_warning(entry->entry, arena)
+                                  : NULL;
+        if (warning != NULL)
+            log_warn("agent", "config_entries.bootstrap: service-intentions %s: %s",
+                     config_entry_head(entry->entry)->name, warning);
+    }
+    arena_free(arena);
+}
+
 static void on_bootstrap_entries(void *arg, const struct error *error, uint64_t index)
 {
     (void)index;
@@ -318,6 +335,7 @@ static void on_bootstrap_entries(void *arg, const struct error *error, uint64_t 
         fail(agent, "config_entries.bootstrap", error);
     else
         apply_definitions(agent, agent->config, on_definitions, agent);
+    warn_of_entries(agent);
 }
 
 static void on_node(void *arg, const struct error *error)

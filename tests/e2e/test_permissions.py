@@ -1,5 +1,6 @@
 """Intentions with permissions: who may make which HTTP request, in one cluster and from a peer; and what a denied
 caller's open TCP connection has left."""
+import json
 import time
 
 import pytest
@@ -115,6 +116,12 @@ def test_the_command_line_shows_permissions(deny, tmp_path):
     assert deny.agent.cli("intention", "match", "api").stdout == "web => api (1 permission)\n"
     checked = deny.agent.cli("intention", "check", "web", "api", check=False)
     assert (checked.stdout, checked.returncode) == ("Denied\n", 1)
+    file = tmp_path / "intention.json"
+    file.write_text(json.dumps({"SourceName": "other", "DestinationName": "api",
+                                "Permissions": [rule("deny", PathExact="/x")]}))
+    made = deny.agent.cli("intention", "create", "-file", str(file))
+    assert made.stdout == "Created: other => api (1 permission)\n"
+    assert '"Action": "deny"' in deny.agent.cli("intention", "get", "other", "api").stdout
 
 
 def test_an_open_tcp_connection_of_a_denied_caller_ends(deny):
