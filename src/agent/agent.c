@@ -19,6 +19,7 @@
 #include "catalog/catalog.h"
 #include "chain/chain.h"
 #include "http/api.h"
+#include "intention/intention.h"
 #include "mesh/opaque.h"
 #include "peering/peering.h"
 #include "store/engine.h"
@@ -289,26 +290,52 @@ static void on_definitions(void *arg, const struct error *error)
              agent->config->values->ports->grpc_tls);
 }
 
-/* All of them at once: they need not come in an order in which each makes sense. */
-static bool put_bootstrap_entries(struct txn *txn, void *arg, struct error *error)
+static bool put_entries_of(const struct agent *agent, struct txn *txn, bool intentions,
+                           struct error *error)
 {
-    struct agent *agent = arg;
-    const struct agent_config *config = agent->config;
-    for (size_t i = 0; i < config->entry_count; i++) {
-        const struct bootstrap_entry *entry = &config->entries[i];
+    for (size_t i = 0; i < agent->config->entry_count; i++) {
+        const struct bootstrap_entry *entry = &agent->config->entries[i];
+        if ((entry->kind->table == TABLE_SERVICE_INTENTIONS) != intentions)
+            continue;
         const Pb__ConfigEntryHead *head = config_entry_head(entry->entry);
         struct tenancy tenancy = {.partition = head->partition, .namespace = head->namespace_};
         if (config_entry_get(txn_view(txn), entry->kind, &tenancy, head->name) == NULL &&
             !config_entry_put(txn, entry->kind, entry->entry, NULL, error))
             return false;
     }
-    for (size_t i = 0; i < config->entry_count; i++) {
-        const Pb__ConfigEntryHead *head = config_entry_head(config->entries[i].entry);
+    return true;
+}
+
+/* All of them at once, for they need not come in an order in which each makes sense; intentions
+ * last: whether they may have permissions depends on the others. */
+static bool put_bootstrap_entries(struct txn *txn, void *arg, struct error *error)
+{
+    const struct agent *agent = arg;
+    if (!put_entries_of(agent, txn, false, error) || !put_entries_of(agent, txn, true, error))
+        return false;
+    for (size_t i = 0; i < agent->config->entry_count; i++) {
+        const Pb__ConfigEntryHead *head = config_entry_head(agent->config->entries[i].entry);
         struct tenancy tenancy = {.partition = head->partition, .namespace = head->namespace_};
         if (!chain_check_all(txn_view(txn), &tenancy, error))
             return false;
     }
     return true;
+}
+
+/* As the API does for those that are written through it. */
+static void warn_of_entries(const struct agent *agent)
+{
+    struct arena *arena = arena_new();
+    for (size_t i = 0; agent->config->default_allow && i < agent->config->entry_count; i++) {
+        const struct bootstrap_entry *entry = &agent->config->entries[i];
+        const char *warning = entry->kind->table == TABLE_SERVICE_INTENTIONS
+                                  ? intention_entry_warning(entry->entry, arena)
+                                  : NULL;
+        if (warning != NULL)
+            log_warn("agent", "config_entries.bootstrap: service-intentions %s: %s",
+                     config_entry_head(entry->entry)->name, warning);
+    }
+    arena_free(arena);
 }
 
 static void on_bootstrap_entries(void *arg, const struct error *error, uint64_t index)
@@ -319,6 +346,7 @@ static void on_bootstrap_entries(void *arg, const struct error *error, uint64_t 
         fail(agent, "config_entries.bootstrap", error);
     else
         apply_definitions(agent, agent->config, on_definitions, agent);
+    warn_of_entries(agent);
 }
 
 static void on_node(void *arg, const struct error *error)

@@ -242,6 +242,25 @@ void cli_api_add_query(struct buffer *path, const char *key, const char *value)
     cli_api_add_segment(path, value);
 }
 
+/* What the agent took and yet has something to say of. */
+static size_t take_header(char *data, size_t size, size_t count, void *arg)
+{
+    static const char name[] = "x-pons-warning:";
+    (void)arg;
+    size_t length = size * count, at = sizeof name - 1;
+    if (length <= at || strncasecmp(data, name, at) != 0)
+        return length;
+    while (length > at && (data[length - 1] == '\r' || data[length - 1] == '\n'))
+        length--;
+    while (at < length && data[at] == ' ')
+        at++;
+    fputs("Warning: ", stderr);
+    for (; at < length; at++)
+        fputc(data[at] >= ' ' && data[at] <= '~' ? data[at] : '?', stderr);
+    fputc('\n', stderr);
+    return size * count;
+}
+
 static size_t take_body(char *data, size_t size, size_t count, void *arg)
 {
     struct buffer *body = arg;
@@ -324,6 +343,7 @@ bool cli_api_call(struct cli_api *api, const char *method, const char *path, con
     curl.easy_setopt(api->curl, CURLOPT_ERRORBUFFER, detail);
     curl.easy_setopt(api->curl, CURLOPT_WRITEFUNCTION, take_body);
     curl.easy_setopt(api->curl, CURLOPT_WRITEDATA, &reply);
+    curl.easy_setopt(api->curl, CURLOPT_HEADERFUNCTION, take_header);
     if (body != NULL) {
         curl.easy_setopt(api->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(body));
         curl.easy_setopt(api->curl, CURLOPT_POSTFIELDS, body);

@@ -18,6 +18,9 @@
 #define TESTED_MINOR_MIN 31
 #define TESTED_MINOR_MAX 40
 #define PIPE_TIMEOUT_S 10
+/* How long connections live on that a listener which has changed took before: a TCP caller that is
+ * denied now is cut after so many seconds. (Envoy's own default is ten minutes.) */
+#define DRAIN_TIME_S "10"
 
 char *envoy_find(const char *given, struct error *error)
 {
@@ -162,13 +165,16 @@ void envoy_exec(const char *binary, const json_t *bootstrap, char *const *argume
         size_t count = 0;
         while (arguments[count] != NULL)
             count++;
-        char **command = mem_array(count + 5, sizeof *command);
+        char **command = mem_array(count + 7, sizeof *command);
         size_t at = 0;
         command[at++] = (char *)binary;
         command[at++] = (char *)"--config-path";
         command[at++] = path;
-        if (!wants_hot_restart(arguments))
+        if (!wants_hot_restart(arguments)) {
             command[at++] = (char *)"--disable-hot-restart";
+            command[at++] = (char *)"--drain-time-s";
+            command[at++] = (char *)DRAIN_TIME_S;
+        }
         for (size_t i = 0; i < count; i++)
             command[at++] = arguments[i];
         execv(binary, command);

@@ -82,8 +82,15 @@ static void set_if(json_t *object, const char *key, const char *value)
         json_object_set_new(object, key, json_string(value));
 }
 
+/* What an intention says: one of the first two. */
+struct verdict {
+    const char *action;
+    const json_t *permissions; /* NULL: none */
+    const json_t *meta;
+};
+
 static json_t *intention_json(const struct target *source, const struct target *destination,
-                              const char *action, const json_t *meta)
+                              const struct verdict *verdict)
 {
     json_t *intention = json_object();
     set_if(intention, "SourceNS", source->namespace);
@@ -94,9 +101,11 @@ static json_t *intention_json(const struct target *source, const struct target *
     set_if(intention, "DestinationPartition", destination->partition);
     set_if(intention, "DestinationName", destination->name);
     set_if(intention, "SourceType", "consul");
-    set_if(intention, "Action", action);
-    if (json_object_size(meta) > 0)
-        json_object_set(intention, "Meta", (json_t *)meta);
+    set_if(intention, "Action", verdict->action);
+    if (json_array_size(verdict->permissions) > 0)
+        json_object_set(intention, "Permissions", (json_t *)verdict->permissions);
+    if (json_object_size(verdict->meta) > 0)
+        json_object_set(intention, "Meta", (json_t *)verdict->meta);
     return intention;
 }
 
@@ -126,7 +135,8 @@ static char *describe(const json_t *intention)
     buffer_add_text(&text, " => ");
     add_side(&text, intention, "Destination");
     if (json_array_size(permissions) > 0)
-        buffer_printf(&text, " (%zu permissions)", json_array_size(permissions));
+        buffer_printf(&text, " (%zu permission%s)", json_array_size(permissions),
+                      json_array_size(permissions) == 1 ? "" : "s");
     else
         buffer_printf(&text, " (%s)", cli_text(intention, "Action"));
     return buffer_take(&text);
@@ -146,16 +156,17 @@ static bool exists(struct cli *cli, const struct target *source, const struct ta
     return found;
 }
 
-/* One pair. A peer as source has no place in the older route, so it takes the newer one. */
+/* One pair. A peer as source and permissions have no place in the older route, so they take the
+ * newer one. */
 static bool create_one(struct cli *cli, const struct target *source,
-                       const struct target *destination, const char *action, const json_t *meta,
+                       const struct target *destination, const struct verdict *verdict,
                        bool replace)
 {
-    json_t *intention = intention_json(source, destination, action, meta);
+    json_t *intention = intention_json(source, destination, verdict);
     char *words = describe(intention);
     struct buffer path = {0};
     bool old = replace && exists(cli, source, destination);
-    bool exact = old || *source->peer != '\0';
+    bool exact = old || *source->peer != '\0' || json_array_size(verdict->permissions) > 0;
     json_t *reply = NULL;
     buffer_add_text(&path, exact ? INTENTIONS "/exact" : INTENTIONS);
     if (exact)
@@ -188,13 +199,15 @@ static bool create_from_file(struct cli *cli, const char *file, bool replace)
                             cli_text(intention, "SourcePeer"), source_text};
     struct target destination = {destination_text, cli_text(intention, "DestinationNS"), "", "",
                                  destination_text};
+    struct verdict verdict = {cli_text(intention, "Action"),
+                              json_object_get(intention, "Permissions"),
+                              json_object_get(intention, "Meta")};
     bool ok;
     if (*source.name == '\0' || *destination.name == '\0')
         ok = error_set(&cli->error, ERR_INVALID,
-                       "%s must have SourceName, DestinationName and Action", file);
+                       "%s must have SourceName, DestinationName and Action or Permissions", file);
     else
-        ok = create_one(cli, &source, &destination, cli_text(intention, "Action"),
-                        json_object_get(intention, "Meta"), replace);
+        ok = create_one(cli, &source, &destination, &verdict, replace);
     target_free(&source);
     target_free(&destination);
     json_decref(intention);
@@ -204,11 +217,12 @@ static bool create_from_file(struct cli *cli, const char *file, bool replace)
 static bool create_pair(struct cli *cli, const char *action, const json_t *meta, bool replace)
 {
     struct target source = {0}, destination = {0};
+    struct verdict verdict = {action, NULL, meta};
     if (!target_parse(&source, cli->arguments[0], &cli->error))
         return false;
     bool ok = target_parse(&destination, cli->arguments[1], &cli->error);
     if (ok) {
-        ok = create_one(cli, &source, &destination, action, meta, replace);
+        ok = create_one(cli, &source, &destination, &verdict, replace);
         target_free(&destination);
     }
     target_free(&source);
@@ -390,7 +404,7 @@ static void print_intention(const json_t *intention)
     const json_t *permissions = json_object_get(intention, "Permissions");
     if (json_array_size(permissions) > 0) {
         puts("Permissions:");
-        cli_print_json(permissions, "    ");
+        cli_print_json(permissions, "  ");
     }
     buffer_free(&source);
     buffer_free(&destination);

@@ -213,7 +213,7 @@ bool config_entry_put(struct txn *txn, const struct config_kind *kind, const voi
     if (!still_at(record, cas, kind, head->name, error))
         return false;
     txn_put(txn, kind->table, entry);
-    return true;
+    return config_check_permission_protocols(txn_view(txn), kind, &tenancy, head->name, error);
 }
 
 bool config_entry_delete(struct txn *txn, const struct config_kind *kind,
@@ -227,7 +227,7 @@ bool config_entry_delete(struct txn *txn, const struct config_kind *kind,
     struct buffer key = {0};
     txn_delete(txn, kind->table, key_named(&key, &scope, name));
     buffer_free(&key);
-    return true;
+    return config_check_permission_protocols(txn_view(txn), kind, tenancy, name, error);
 }
 
 /* ---- the ones that others ask for ---- */

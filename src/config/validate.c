@@ -206,8 +206,8 @@ bool config_check_exported_services(void *message, struct arena *arena, struct e
 
 /* ---- service-intentions ---- */
 
-static bool check_source(Pb__SourceIntention *source, size_t i, struct arena *arena,
-                         struct error *error)
+static bool check_source(Pb__SourceIntention *source, size_t i, bool any_destination,
+                         struct arena *arena, struct error *error)
 {
     static const char *const actions[] = {"allow", "deny", NULL};
     char where[40];
@@ -225,9 +225,17 @@ static bool check_source(Pb__SourceIntention *source, size_t i, struct arena *ar
         return refuse(error, "%sSamenessGroup is not supported by this version of Pons", where);
     if (source->peer[0] != '\0' && source->partition[0] != '\0')
         return refuse(error, "%sPeer: cannot set Peer and Partition at the same time.", where);
-    if (strchr(source->peer, '*') != NULL)
-        return refuse(error, "%sPeer: cannot use wildcard '*' in peer", where);
-    if (!one_of(source->action, actions))
+    if (strchr(source->peer, '*') != NULL && strcmp(source->peer, "*") != 0)
+        return refuse(error, "%sPeer: the wildcard character '*' must be used by itself", where);
+    if (source->n_permissions > 0) {
+        if (any_destination)
+            return refuse(error,
+                          "%sPermissions cannot be specified on intentions with wildcarded "
+                          "destinations",
+                          where);
+        if (!config_check_permissions(source, where, error))
+            return false;
+    } else if (!one_of(source->action, actions))
         return refuse(error, "%sAction must be set to 'allow' or 'deny'", where);
     if (strcmp(source->type, "consul") != 0)
         return refuse(error, "%sType must be set to 'consul'", where);
@@ -305,10 +313,12 @@ bool config_check_service_intentions(void *message, struct arena *arena, struct 
         return refuse(error, "Name is required");
     if (!check_wildcard(entry->name, "", error))
         return false;
+    if (entry->jwt[0] != '\0')
+        return refuse(error, "JWT is not supported by this version of Pons: leave it out");
     if (entry->n_sources == 0)
         return refuse(error, "At least one source is required");
     for (size_t i = 0; i < entry->n_sources; i++) {
-        if (!check_source(entry->sources[i], i, arena, error))
+        if (!check_source(entry->sources[i], i, strcmp(entry->name, "*") == 0, arena, error))
             return false;
     }
     if (!check_no_twin(entry, arena, error))

@@ -8,12 +8,26 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "config/entry.h"
 
 bool config_check_exported_services(void *entry, struct arena *arena, struct error *error);
 bool config_check_service_intentions(void *entry, struct arena *arena, struct error *error);
 bool config_check_service_defaults(void *entry, struct arena *arena, struct error *error);
 bool config_check_proxy_defaults(void *entry, struct arena *arena, struct error *error);
 bool config_check_mesh(void *entry, struct arena *arena, struct error *error);
+
+/* The permissions of an intention's source (permissions.c). `where` is "Sources[0]." */
+bool config_check_permissions(const Pb__SourceIntention *source, const char *where,
+                              struct error *error);
+/* Refuses what would leave permissions, which are about HTTP requests, to a service that does not
+ * speak HTTP. To be called with the entry already written, or deleted. */
+bool config_check_permission_protocols(struct view *view, const struct config_kind *kind,
+                                       const struct tenancy *tenancy, const char *name,
+                                       struct error *error);
+
+/* Refuses what no RE2 reads: brackets that do not match, repetitions of nothing, what RE2 has not. An expression that
+ * Envoy can't read would cost the proxy the whole resource. What passes may still be wrong in other ways. */
+bool config_check_regex(const char *text, const char *where, struct error *error);
 
 /* What intention_precedence (intention/intention.h) says, for entries that are about to be stored.
  */

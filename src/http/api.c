@@ -153,6 +153,11 @@ void api_answer(struct api_request *request, int status, const char *content_typ
 {
     struct headers headers = {.count = 0};
     add_common_headers(&headers, request, content_type);
+    if (request->warning != NULL && status == 200) {
+        log_warn("agent.http", "%s %s: %s", http_method(request->http), http_path(request->http),
+                 request->warning);
+        add_header(&headers, "X-Pons-Warning", request->warning);
+    }
     send(request, status, &headers, body, length);
 }
 
@@ -211,6 +216,7 @@ void api_finish(void *arg, const struct error *error)
     if (error != NULL && error->code == ERR_CONFLICT && request->false_on_conflict) {
         body = "false";
         error = NULL;
+        request->warning = NULL;
     }
     if (error != NULL)
         answer_text(request, api_status_of(error), error->message);

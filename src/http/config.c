@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "http/handlers.h"
+#include "intention/intention.h"
 #include "text/json.h"
 
 /* ---- reading ---- */
@@ -116,6 +117,8 @@ void api_config_put(struct api_request *request)
         api_finish(request, &error);
         return;
     }
+    if (change->kind->table == TABLE_SERVICE_INTENTIONS && request->api->config.default_allow)
+        request->warning = intention_entry_warning(change->entry, request->arena);
     request->state = change;
     request->success = "true";
     api_commit(request, put_entry);

@@ -9,6 +9,7 @@
 #include "base/ident.h"
 #include "base/text.h"
 #include "http/handlers.h"
+#include "proto/codec_tables.h"
 #include "text/json.h"
 
 /* ---- looking for one ---- */
@@ -102,6 +103,21 @@ static void write_meta(struct buffer *body, const Pb__SourceIntention *source)
     buffer_add_byte(body, '}');
 }
 
+/* One of the two. */
+static void write_verdict(struct buffer *body, const Pb__SourceIntention *source)
+{
+    if (source->n_permissions == 0) {
+        write_member(body, "Action", source->action);
+        return;
+    }
+    buffer_add_text(body, ",\"Permissions\":[");
+    for (size_t i = 0; i < source->n_permissions; i++) {
+        reply_comma(body);
+        codec_write(body, &pb__intention_permission__codec, source->permissions[i]);
+    }
+    buffer_add_byte(body, ']');
+}
+
 static void write_intention(struct buffer *body, const struct intention_place *place)
 {
     const Pb__SourceIntention *source = place->entry->sources[place->source];
@@ -118,7 +134,7 @@ static void write_intention(struct buffer *body, const struct intention_place *p
     if (!text_empty(source->peer))
         write_member(body, "SourcePeer", source->peer);
     write_member(body, "SourceType", text_empty(source->type) ? "consul" : source->type);
-    write_member(body, "Action", source->action);
+    write_verdict(body, source);
     write_meta(body, source);
     buffer_printf(body, ",\"Precedence\":%d",
                   (int)intention_precedence(source->name, place->entry->name));

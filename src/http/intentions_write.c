@@ -136,6 +136,8 @@ static bool apply_edit(struct txn *txn, void *arg, struct error *error)
                              edit->source->name, edit->destination);
         return put_source(txn, edit, NULL, request->arena, error);
     case EDIT_EXACT:
+        if (request->api->config.default_allow)
+            request->warning = intention_warning(edit->source, request->arena);
         return put_source(txn, edit, found ? &place : NULL, request->arena, error);
     case EDIT_BY_ID:
         if (!found)
@@ -164,6 +166,39 @@ static const char *text_of(json_t *body, const char *name, struct arena *arena)
             return arena_strdup(arena, json_string_value(value));
     }
     return "";
+}
+
+/* False after having refused. */
+static bool read_permissions(struct api_request *request, struct edit *edit, json_t *body)
+{
+    const char *key;
+    json_t *value, *given = NULL;
+    json_object_foreach(body, key, value)
+    {
+        if (strcasecmp(key, "Permissions") == 0)
+            given = value;
+    }
+    if (given == NULL || json_is_null(given))
+        return true;
+    struct error error = {0};
+    json_t *alone = json_pack("{s:O}", "Permissions", given);
+    const Pb__SourceIntention *read =
+        codec_read(&pb__source_intention__codec, alone, CODEC_WEAK, request->arena, &error);
+    json_decref(alone);
+    if (read == NULL) {
+        error_prefix(&error, "Request decode failed: ");
+        api_finish(request, &error);
+        return false;
+    }
+    if (read->n_permissions > 0 && edit->how != EDIT_EXACT) {
+        api_answer_error(request, 500,
+                         "Permissions must not be set when using the legacy APIs: use PUT "
+                         "/v1/connect/intentions/exact, or a service-intentions config entry");
+        return false;
+    }
+    edit->source->n_permissions = read->n_permissions;
+    edit->source->permissions = read->permissions;
+    return true;
 }
 
 /* What the names in the body do not say stays as it is in `edit`. */
@@ -220,14 +255,10 @@ static bool read_body(struct api_request *request, struct edit *edit)
     if (*namespace != '\0' && !text_equal(namespace, "default"))
         edit->tenancy.namespace = namespace;
     edit->source = source;
-    bool permissions = json_array_size(json_object_get(body, "Permissions")) > 0;
+    bool fine = read_permissions(request, edit, body);
     json_decref(body);
-    if (permissions) {
-        api_answer_error(request, 400,
-                         "Permissions are not supported yet: this intention allows "
-                         "or denies as a whole");
+    if (!fine)
         return false;
-    }
     if (*source->name == '\0' || text_empty(edit->destination)) {
         api_answer_error(request, 400, "SourceName and DestinationName must be set");
         return false;

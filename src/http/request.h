@@ -87,6 +87,7 @@ struct api_request {
     struct node_meta *node_meta;
 
     const char *success;    /* body of a write that went well; NULL: none */
+    const char *warning;    /* of a write that went well and may not mean what its author thinks */
     bool false_on_conflict; /* a check-and-set that lost is answered `false` */
     void *state;            /* a write's own */
     struct waiter *waiter;

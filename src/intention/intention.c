@@ -29,6 +29,9 @@ static int compare_matches(const void *a, const void *b)
     int32_t other = intention_precedence(r->name, right->destination);
     if (high != other)
         return high > other ? -1 : 1;
+    bool any_peer = strcmp(l->peer, "*") == 0;
+    if (any_peer != (strcmp(r->peer, "*") == 0)) /* beyond Consul: after the peers by name */
+        return any_peer ? 1 : -1;
     const char *pairs[][2] = {{l->sameness_group, r->sameness_group},
                               {l->peer, r->peer},
                               {l->partition, r->partition},
@@ -76,7 +79,8 @@ static bool same_scope(const char *given, const char *asked)
 static bool is_source(const Pb__SourceIntention *intention, const struct tenancy *tenancy,
                       const char *peer, const char *name)
 {
-    if (!text_equal_nocase(intention->peer, peer))
+    bool any_peer = strcmp(intention->peer, "*") == 0 && !text_empty(peer);
+    if (!any_peer && !text_equal_nocase(intention->peer, peer))
         return false;
     if (strcmp(intention->name, "*") != 0 && strcmp(intention->name, name) != 0)
         return false;
@@ -89,9 +93,12 @@ static const char *explain(const struct intention_match *match, struct arena *ar
 {
     const Pb__SourceIntention *source = match->source;
     bool peered = source->peer[0] != '\0';
+    const char *verdict = source->n_permissions == 0
+                              ? source->action
+                              : arena_printf(arena, "%zu HTTP permissions", source->n_permissions);
     return arena_printf(arena, "intention \"%s\"%s%s%s => \"%s\" (%s, precedence %d)", source->name,
                         peered ? " of peer \"" : "", source->peer, peered ? "\"" : "",
-                        match->destination, source->action,
+                        match->destination, verdict,
                         (int)intention_precedence(source->name, match->destination));
 }
 
@@ -112,4 +119,45 @@ bool intention_allows(struct view *view, const struct tenancy *tenancy, const ch
         *ret_reason = default_allow ? "no intention matches; the default is to allow"
                                     : "no intention matches; the default is to deny";
     return default_allow;
+}
+
+/* Matches whatever has come so far. */
+static bool is_catch_all(const Pb__IntentionPermission *permission)
+{
+    const Pb__IntentionHTTP *http = permission->http;
+    return http != NULL && strcmp(http->path_prefix, "/") == 0 && http->n_header == 0 &&
+           http->n_methods == 0;
+}
+
+const char *intention_warning(const Pb__SourceIntention *source, struct arena *arena)
+{
+    bool allows = false;
+    for (size_t i = 0; i < source->n_permissions; i++) {
+        if (is_catch_all(source->permissions[i]))
+            return NULL;
+        allows |= strcmp(source->permissions[i]->action, "allow") == 0;
+    }
+    if (!allows)
+        return NULL;
+    /* Names come from users; a header takes one line of plain letters. */
+    char *name = arena_strdup(arena, source->name);
+    for (char *at = name; *at != '\0'; at++) {
+        if (*at < ' ' || *at > '~')
+            *at = '?';
+    }
+    return arena_printf(arena,
+                        "source \"%s\": requests that none of its Permissions match are allowed, "
+                        "because the default is to allow: end them with {Action = \"deny\", HTTP = "
+                        "{PathPrefix = \"/\"}} to let in what they allow alone",
+                        name);
+}
+
+const char *intention_entry_warning(const Pb__ServiceIntentionsEntry *entry, struct arena *arena)
+{
+    for (size_t i = 0; i < entry->n_sources; i++) {
+        const char *warning = intention_warning(entry->sources[i], arena);
+        if (warning != NULL)
+            return warning;
+    }
+    return NULL;
 }

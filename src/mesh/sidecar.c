@@ -182,6 +182,8 @@ static void gather_intentions(struct gather *gather)
             .name = source->name,
             .allow = strcmp(source->action, "allow") == 0,
             .precedence = source->precedence,
+            .permission_count = source->n_permissions,
+            .permissions = source->permissions,
         };
     }
     snapshot->intention_count = count;

@@ -67,8 +67,10 @@ struct upstream {
 /* One source of an intention that matches the proxy's service, in order of precedence. */
 struct intention_source {
     const char *peer, *partition, *namespace, *name; /* name may be "*" */
-    bool allow;
+    bool allow; /* false where there are permissions: they decide, request by request */
     int32_t precedence;
+    size_t permission_count;
+    Pb__IntentionPermission *const *permissions; /* the first that matches a request decides */
 };
 
 /* A service that the gateway offers to local callers by SNI (any mesh service of this cluster). */

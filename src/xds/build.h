@@ -80,6 +80,10 @@ enum xds_log_place { XDS_LOG_LISTENER, XDS_LOG_FILTER };
 Envoy__AccessLog **xds_access_logs(struct xds_build *build, enum xds_log_place place,
                                    size_t *ret_count);
 
+/* permission.c: those of an intention's permissions that do not say what the default says. */
+EnvoyRbac__Permission **xds_permissions(struct xds_build *build,
+                                        const struct intention_source *source, size_t *ret_count);
+
 /* filter.c */
 struct xds_hcm {
     const char *stat_prefix;

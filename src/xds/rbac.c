@@ -20,7 +20,7 @@ struct rules {
     struct xds_build *build;
     size_t count;
     struct rule *items;
-    bool behind_gateway; /* peered callers come through the local gateway (HTTP) */
+    bool http; /* peered callers come through the local gateway, and requests can be told apart */
 };
 
 static bool is_default(const char *tenancy)
@@ -76,6 +76,21 @@ static void add_rule(struct rules *rules, const struct intention_source *source)
             rule->except[rule->except_count++] = &rules->items[i];
     }
     rules->count++;
+}
+
+/* `Peer = "*"` (beyond Consul) stands for each peer that can call. */
+static void add_source(struct rules *rules, const struct intention_source *source)
+{
+    const struct proxy_snapshot *snapshot = rules->build->snapshot;
+    if (!text_equal(source->peer, "*")) {
+        add_rule(rules, source);
+        return;
+    }
+    for (size_t i = 0; i < snapshot->inbound_bundle_count; i++) {
+        struct intention_source *one = arena_dup(rules->build->arena, source, sizeof *source);
+        one->peer = snapshot->inbound_bundles[i]->peer;
+        add_rule(rules, one);
+    }
 }
 
 /* Names come from users and from peers: in a pattern they stand for themselves. */
@@ -161,7 +176,7 @@ static EnvoyRbac__Principal *source_principal(const struct rules *rules, const s
     struct buffer spiffe = {0};
     add_spiffe_pattern(&spiffe, rule, build->snapshot->trust_domain);
     char *pattern = take_text(build->arena, &spiffe);
-    if (rule->bundle != NULL && rules->behind_gateway)
+    if (rule->bundle != NULL && rules->http)
         return header_principal(build->arena, pattern);
     return certificate_principal(build->arena, arena_printf(build->arena, "^%s$", pattern));
 }
@@ -174,26 +189,46 @@ static EnvoyRbac__Principal *negated(struct arena *arena, EnvoyRbac__Principal *
     return principal;
 }
 
-static EnvoyRbac__Principal *rule_principal(const struct rules *rules, const struct rule *rule)
+static EnvoyRbac__Principal *all_of(struct arena *arena, EnvoyRbac__Principal **ids, size_t count)
 {
-    struct arena *arena = rules->build->arena;
-    EnvoyRbac__Principal__Set *set = proto_new(arena, envoy_rbac__principal__set);
-    set->ids = proto_array(arena, rule->except_count + 2);
-    if (rule->bundle != NULL && rules->behind_gateway)
-        set->ids[set->n_ids++] = gateway_principal(rules->build);
-    set->ids[set->n_ids++] = source_principal(rules, rule);
-    for (size_t i = 0; i < rule->except_count; i++)
-        set->ids[set->n_ids++] = negated(arena, source_principal(rules, rule->except[i]));
-    if (set->n_ids == 1)
-        return set->ids[0];
+    if (count == 1)
+        return ids[0];
     EnvoyRbac__Principal *principal = proto_new(arena, envoy_rbac__principal);
     principal->identifier_case = ENVOY_RBAC__PRINCIPAL__IDENTIFIER_AND_IDS;
-    principal->and_ids = set;
+    principal->and_ids = proto_new(arena, envoy_rbac__principal__set);
+    principal->and_ids->n_ids = count;
+    principal->and_ids->ids = ids;
     return principal;
 }
 
-static EnvoyRbac__Policy *policy_for(struct arena *arena, EnvoyRbac__Principal **principals,
-                                     size_t count)
+static EnvoyRbac__Principal *rule_principal(const struct rules *rules, const struct rule *rule)
+{
+    struct arena *arena = rules->build->arena;
+    EnvoyRbac__Principal **ids = proto_array(arena, rule->except_count + 1);
+    ids[0] = source_principal(rules, rule);
+    for (size_t i = 0; i < rule->except_count; i++)
+        ids[i + 1] = negated(arena, source_principal(rules, rule->except[i]));
+    EnvoyRbac__Principal *caller = all_of(arena, ids, rule->except_count + 1);
+    if (rule->bundle == NULL || !rules->http)
+        return caller;
+    EnvoyRbac__Principal **both = proto_array(arena, 2);
+    both[0] = gateway_principal(rules->build);
+    both[1] = caller;
+    return all_of(arena, both, 2);
+}
+
+static void add_policy(struct arena *arena, EnvoyRbac__RBAC *rbac, const char *name,
+                       EnvoyRbac__Policy *policy)
+{
+    EnvoyRbac__RBAC__PoliciesEntry *entry = proto_new(arena, envoy_rbac__rbac__policies_entry);
+    entry->key = xds_text(name);
+    entry->value = policy;
+    rbac->policies[rbac->n_policies++] = entry;
+}
+
+/* For who is allowed or denied as a whole. */
+static void add_layer4(struct arena *arena, EnvoyRbac__RBAC *rbac,
+                       EnvoyRbac__Principal **principals, size_t count)
 {
     EnvoyRbac__Policy *policy = proto_new(arena, envoy_rbac__policy);
     EnvoyRbac__Permission *any = proto_new(arena, envoy_rbac__permission);
@@ -204,38 +239,67 @@ static EnvoyRbac__Policy *policy_for(struct arena *arena, EnvoyRbac__Principal *
     policy->permissions[0] = any;
     policy->n_principals = count;
     policy->principals = principals;
-    return policy;
+    add_policy(arena, rbac, "consul-intentions-layer4", policy);
+}
+
+/* For one whose single requests are allowed or denied. `index` is the rule's among all that count.
+ */
+static void add_layer7(const struct rules *rules, EnvoyRbac__RBAC *rbac, const struct rule *rule,
+                       EnvoyRbac__Permission **permissions, size_t count, size_t index)
+{
+    struct arena *arena = rules->build->arena;
+    EnvoyRbac__Policy *policy = proto_new(arena, envoy_rbac__policy);
+    policy->n_permissions = count;
+    policy->permissions = permissions;
+    policy->n_principals = 1;
+    policy->principals = proto_array(arena, 1);
+    policy->principals[0] = rule_principal(rules, rule);
+    add_policy(arena, rbac, arena_printf(arena, "consul-intentions-layer7-%zu", index), policy);
+}
+
+/* Rules that say what the default says have done their part as exceptions of others. */
+static void add_policies(const struct rules *rules, EnvoyRbac__RBAC *rbac)
+{
+    const struct proxy_snapshot *snapshot = rules->build->snapshot;
+    struct arena *arena = rules->build->arena;
+    size_t index = 0, count = 0;
+    EnvoyRbac__Principal **principals = proto_array(arena, rules->count);
+    rbac->policies = proto_array(arena, rules->count + 1);
+    for (size_t i = 0; i < rules->count; i++) {
+        const struct rule *rule = &rules->items[i];
+        size_t permissions = 0;
+        /* Where single requests can't be seen, permissions give none. */
+        if (rules->http && rule->source->permission_count > 0) {
+            EnvoyRbac__Permission **list =
+                xds_permissions(rules->build, rule->source, &permissions);
+            if (permissions > 0)
+                add_layer7(rules, rbac, rule, list, permissions, index++);
+        } else if (rule->source->allow != snapshot->default_allow) {
+            principals[count++] = rule_principal(rules, rule);
+            index++;
+        }
+    }
+    if (count > 0)
+        add_layer4(arena, rbac, principals, count);
 }
 
 EnvoyRbac__RBAC *xds_rbac(struct xds_build *build, bool http)
 {
     const struct proxy_snapshot *snapshot = build->snapshot;
     struct arena *arena = build->arena;
+    size_t most = snapshot->intention_count * (snapshot->inbound_bundle_count + 1) + 1;
     struct rules rules = {
         .build = build,
-        .items = arena_alloc(arena, (snapshot->intention_count + 1) * sizeof(struct rule)),
-        .behind_gateway = http,
+        .items = arena_alloc(arena, most * sizeof(struct rule)),
+        .http = http,
     };
     for (size_t i = 0; i < snapshot->intention_count; i++)
-        add_rule(&rules, &snapshot->intentions[i]);
+        add_source(&rules, &snapshot->intentions[i]);
 
-    size_t count = 0;
-    EnvoyRbac__Principal **principals = proto_array(arena, rules.count);
-    for (size_t i = 0; i < rules.count; i++) {
-        if (rules.items[i].source->allow != snapshot->default_allow)
-            principals[count++] = rule_principal(&rules, &rules.items[i]);
-    }
     /* No policies: allow rules let nobody in, deny rules keep nobody out. */
     EnvoyRbac__RBAC *rbac = proto_new(arena, envoy_rbac__rbac);
     rbac->action =
         snapshot->default_allow ? ENVOY_RBAC__RBAC__ACTION__DENY : ENVOY_RBAC__RBAC__ACTION__ALLOW;
-    if (count == 0)
-        return rbac;
-    EnvoyRbac__RBAC__PoliciesEntry *entry = proto_new(arena, envoy_rbac__rbac__policies_entry);
-    entry->key = xds_text("consul-intentions-layer4");
-    entry->value = policy_for(arena, principals, count);
-    rbac->n_policies = 1;
-    rbac->policies = proto_array(arena, 1);
-    rbac->policies[0] = entry;
+    add_policies(&rules, rbac);
     return rbac;
 }

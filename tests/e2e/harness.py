@@ -286,7 +286,7 @@ class HttpService:
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
-            do_HEAD = do_GET
+            do_HEAD = do_POST = do_DELETE = do_GET
 
             def log_message(self, *arguments):
                 pass

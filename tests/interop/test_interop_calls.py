@@ -4,7 +4,7 @@ The tests of one pair run in this order and leave it as they found it.
 """
 import pytest
 
-from harness import Lab, free_port, wait_for
+from harness import Lab, free_port, request, wait_for
 from pairs import ALL, SERVICES, Pair
 
 
@@ -50,6 +50,23 @@ def test_intention_flips(importer, name):
     wait_for(lambda: importer.calls(name) == denied(name), f"{name} to be denied")
     importer.other.intend(name, "allow")
     importer.can_reach(name)
+
+
+def test_permissions(importer):
+    """Rules on single requests hold for the other program's callers, whose path both programs carried."""
+    importer.other.agent.config_entry({"Kind": "service-intentions", "Name": "api", "Sources": [
+        {"Name": "web", "Peer": importer.other.peer, "Permissions": [
+            {"Action": "deny", "HTTP": {"PathPrefix": "/private"}},
+            {"Action": "allow", "HTTP": {"PathPrefix": "/", "Methods": ["GET"]}},
+            {"Action": "allow", "HTTP": {"PathExact": "/post", "Header": [{"Name": "x-key", "Exact": "k"}]}}]}]})
+
+    def status(method, path, **headers):
+        return request(method, f"http://127.0.0.1:{importer.ports['api']}{path}", headers=headers).status
+    wait_for(lambda: status("GET", "/private") == 403, "the permissions to apply")
+    assert [status("GET", "/"), status("POST", "/"), status("POST", "/post"),
+            status("POST", "/post", **{"x-key": "k"})] == [200, 403, 403, 200]
+    importer.other.intend("api")
+    wait_for(lambda: status("GET", "/private") == 200, "the whole to be allowed again")
 
 
 def test_caller_is_named_to_the_service(importer):

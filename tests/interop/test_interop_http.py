@@ -93,6 +93,8 @@ READS = """
 /v1/connect/intentions/match?by=source&name=api
 /v1/connect/intentions/check?source=api&destination=web
 /v1/connect/intentions/check?source=none&destination=web
+/v1/connect/intentions/exact?source=permitted&destination=web
+/v1/connect/intentions/check?source=permitted&destination=web
 /v1/connect/intentions/check?source=none
 /v1/peering/dialed
 /v1/peering/accepted
@@ -180,7 +182,29 @@ WRITES = [
     ("PUT", "/v1/config", {"Kind": "service-intentions", "Name": "x", "Sources": [
         {"Name": "y", "Action": "allow"}, {"Name": "y", "Action": "deny"}]}),
     ("PUT", "/v1/config", {"Kind": "service-intentions", "Name": "x", "Sources": [
-        {"Name": "*", "Peer": "*", "Action": "allow"}]}),
+        {"Name": "*", "Peer": "*a", "Action": "allow"}]}),
+    *(("PUT", "/v1/config", {"Kind": "service-intentions", "Name": "web", "Sources": [{"Name": "y", **source}]})
+      for source in (
+          {"Action": "allow", "Permissions": [{"Action": "allow", "HTTP": {"PathExact": "/"}}]},
+          {"Permissions": [{"Action": "allow"}]},
+          {"Permissions": [{"HTTP": {"PathExact": "/"}}]},
+          {"Permissions": [{"Action": "allow", "JWT": {"Providers": [{"Name": "x"}]}, "HTTP": {"PathExact": "/"}}]},
+          *({"Permissions": [{"Action": "allow", "HTTP": http}]} for http in (
+              {}, {"PathExact": "/a", "PathPrefix": "/b"}, {"PathExact": "a"}, {"PathPrefix": "a"}, {"Bogus": 1},
+              {"Methods": ["FETCH"]}, {"Methods": ["GET", "get"]}, {"Header": [{"Name": "h"}]},
+              {"Header": [{"Exact": "v"}]}, {"Header": [{"Name": "h", "Exact": "v", "Present": True}]},
+              {"Header": [{"Name": "h", "Present": True, "IgnoreCase": True}]})))),
+    ("PUT", "/v1/config", {"Kind": "service-defaults", "Name": "web", "Protocol": "tcp"}),
+    ("PUT", "/v1/config", {"Kind": "service-defaults", "Name": "plain", "Protocol": "tcp"}),
+    ("PUT", "/v1/config", {"Kind": "service-intentions", "Name": "plain", "Sources": [
+        {"Name": "y", "Permissions": [{"Action": "allow", "HTTP": {"PathExact": "/"}}]}]}),
+    ("PUT", "/v1/config", {"Kind": "service-intentions", "Name": "*", "Sources": [
+        {"Name": "y", "Permissions": [{"Action": "allow", "HTTP": {"PathExact": "/"}}]}]}),
+    ("POST", "/v1/connect/intentions", {"SourceName": "y", "DestinationName": "web", "SourceType": "consul",
+                                        "Permissions": [{"Action": "allow", "HTTP": {"PathExact": "/"}}]}),
+    ("PUT", "/v1/connect/intentions/exact?source=more&destination=web", {
+        "Permissions": [{"Action": "deny", "HTTP": {"PathPrefix": "/", "Methods": ["put"]}}]}),
+    ("DELETE", "/v1/connect/intentions/exact?source=more&destination=web", None),
     ("DELETE", "/v1/config/bogus/x", None),
     ("DELETE", "/v1/config/service-defaults/none", None),
     ("PUT", "/v1/connect/intentions/exact?source=a&destination=b", {"Action": "maybe"}),
@@ -214,6 +238,9 @@ STRICTER = [
     ("PUT", "/v1/agent/service/register", {"Name": "x", "Kind": "bogus"}, "kind \"bogus\" is not supported"),
     ("PUT", "/v1/config", {"Kind": "exported-services", "Name": "default", "Services": [
         {"Name": "x", "Consumers": [{}]}]}, "Services[0].Consumers[0]: must define Peer"),
+    ("PUT", "/v1/config", {"Kind": "service-intentions", "Name": "web", "Sources": [
+        {"Name": "y", "Permissions": [{"Action": "allow", "HTTP": {"PathRegex": "/("}}]}]},
+     "the regular expression \"/(\" has a ( that is not closed"),
 ]
 
 MERGED = r"(Service)?Proxy\.(MeshGateway\.Mode|Config|Upstreams\[\d\]\.(Datacenter|MeshGateway\.Mode|Config))$"
@@ -255,7 +282,7 @@ def define(agent, ports):
                     "Meta": {"version": "1"}, "Weights": {"Passing": 3, "Warning": 2},
                     "TaggedAddresses": {"lan": {"Address": "127.0.0.5", "Port": 99}},
                     "Check": {"CheckID": "alive", "Name": "alive", "TTL": "1h", "Status": "passing", "Notes": "n"},
-                    "Connect": {"SidecarService": {"Port": 21500, "Checks": [{"Name": "Alias", "AliasService": "web"}],
+                    "Connect": {"SidecarService": {"Port": 1500, "Checks": [{"Name": "Alias", "AliasService": "web"}],
                                                    "Proxy": {"Upstreams": [
                                                        {"DestinationName": "remote", "DestinationPeer": "dialed",
                                                         "LocalBindPort": 9191, "Config": {"connect_timeout_ms": 7}},
@@ -277,6 +304,10 @@ def define(agent, ports):
     agent.config_entry({"Kind": "mesh", "TLS": {"Incoming": {"TLSMinVersion": "TLSv1_2"}}})
     agent.config_entry({"Kind": "service-intentions", "Name": "web", "Sources": [
         {"Name": "api", "Action": "allow", "Description": "d"}, {"Name": "far", "Peer": "dialed", "Action": "allow"},
+        {"Name": "permitted", "Permissions": [
+            {"Action": "allow", "HTTP": {"PathPrefix": "/v1", "Methods": ["GET", "put"], "Header": [
+                {"Name": "a", "Exact": "b", "Invert": True, "IgnoreCase": True}, {"Name": "c", "Present": True}]}},
+            {"Action": "deny", "HTTP": {"PathRegex": "/x.*"}}]},
         {"Name": "*", "Action": "deny"}]})
     export(agent, ["web"], ["dialed", "accepted"])
 

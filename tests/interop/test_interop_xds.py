@@ -73,7 +73,7 @@ class World:
                                     "UpstreamConfig": {"Defaults": {"Limits": {
                                         "MaxConnections": 7, "MaxPendingRequests": 8, "MaxConcurrentRequests": 9}}}})
             self.gateway(agent)
-        self.define_two()
+        self.define_two(policy)
         self.define_one()
         self.peer()
         for number, agent in (("1", self.one), ("2", self.two)):
@@ -118,7 +118,7 @@ class World:
                           "Expose": {"Paths": list(expose)}}}}})
         return Envoy(agent, f"{name} {agent.datacenter}", [f"-sidecar-for={name}"])
 
-    def define_two(self):
+    def define_two(self, policy):
         two = self.two
         for name, protocol in (("api", "http"), ("rpc", "grpc")):
             two.config_entry({"Kind": "service-defaults", "Name": name, "Protocol": protocol})
@@ -135,6 +135,20 @@ class World:
                 {"Name": "bad", "Peer": "cluster-01", "Action": "deny"},
                 {"Name": "good", "Action": "allow"},
                 {"Name": "admin", "Action": "deny"}]})
+        two.config_entry({"Kind": "service-intentions", "Name": "api", "Sources": [
+            {"Name": "web", "Peer": "cluster-01", "Permissions": [
+                {"Action": "deny", "HTTP": {"PathPrefix": "/private"}},
+                {"Action": "allow", "HTTP": {"PathExact": "/a", "Methods": ["GET", "PUT"], "Header": [
+                    {"Name": "h1", "Exact": "v", "IgnoreCase": True}, {"Name": "h2", "Prefix": "v", "Invert": True},
+                    {"Name": "h3", "Suffix": "v"}, {"Name": "h4", "Contains": "v"}, {"Name": "h5", "Regex": "v+"},
+                    {"Name": "h6", "Present": True}, {"Name": "h7", "Present": True, "Invert": True}]}},
+                {"Action": "allow", "HTTP": {"PathRegex": "/b.*"}}, {"Action": "deny", "HTTP": {"Methods": ["HEAD"]}}]},
+            {"Name": "bad", "Peer": "cluster-01", "Action": "deny"},
+            {"Name": "good", "Action": "allow"},
+            {"Name": "nothing", "Permissions": [{"Action": policy, "HTTP": {"PathExact": "/"}}]},
+            {"Name": "admin", "Permissions": [{"Action": "deny", "HTTP": {"PathPrefix": "/"}}]},
+            {"Name": "*", "Permissions": [{"Action": "allow", "HTTP": {"PathExact": "/all"}}]},
+            {"Name": "*", "Peer": "cluster-01", "Action": "allow"}]})
         two.config_entry({"Kind": "service-intentions", "Name": "*", "Sources": [{"Name": "*", "Action": "deny"}]})
 
     def define_one(self):

@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "config/entry.h"
+#include "config/validate.h"
 #include "consul/service.pb-c.h"
 #include "proto/codec_tables.h"
 #include "proto/proto.h"
@@ -212,6 +213,17 @@ static void test_refusals_of_services(void **state)
         assert_refused(fixture, cases[i][0], ERR_INTERNAL, cases[i][1]);
 }
 
+/* JSON is easier to read with the other kind of quotes. */
+static const char *in_quotes(struct fixture *fixture, const char *text)
+{
+    char *copy = arena_strdup(fixture->arena, text);
+    for (char *at = copy; *at != '\0'; at++) {
+        if (*at == '\'')
+            *at = '"';
+    }
+    return copy;
+}
+
 static void test_refusals_of_intentions(void **state)
 {
     struct fixture *fixture = *state;
@@ -233,8 +245,8 @@ static void test_refusals_of_intentions(void **state)
          "Sources[0].Type must be set to 'consul'"},
         {INTENTIONS("{\"Name\":\"web\",\"Action\":\"allow\",\"Peer\":\"p\",\"Partition\":\"q\"}"),
          "Sources[0].Peer: cannot set Peer and Partition at the same time."},
-        {INTENTIONS("{\"Name\":\"web\",\"Action\":\"allow\",\"Peer\":\"*\"}"),
-         "Sources[0].Peer: cannot use wildcard '*' in peer"},
+        {INTENTIONS("{\"Name\":\"web\",\"Action\":\"allow\",\"Peer\":\"p*\"}"),
+         "Sources[0].Peer: the wildcard character '*' must be used by itself"},
         {INTENTIONS("{\"Name\":\"foo\",\"Action\":\"deny\"},{\"Name\":\"foo\",\"Action\":"
                     "\"allow\",\"Namespace\":\"default\"}"),
          "Sources[1] defines \"foo\" more than once"},
@@ -245,12 +257,85 @@ static void test_refusals_of_intentions(void **state)
     must_read(fixture, INTENTIONS("{\"Name\":\"foo\",\"Action\":\"deny\"},{\"Name\":\"foo\","
                                   "\"Peer\":\"p\",\"Action\":\"allow\"}"));
 
-    struct error error = {0};
-    const struct config_kind *kind;
-    assert_null(read_entry(
-        fixture, INTENTIONS("{\"Name\":\"web\",\"Permissions\":[{\"Action\":\"allow\"}]}"), &kind,
-        &error));
-    assert_non_null(strstr(error.message, "Permissions"));
+    /* Beyond Consul: any peer. */
+    must_read(fixture, INTENTIONS("{\"Name\":\"web\",\"Action\":\"allow\",\"Peer\":\"*\"}"));
+}
+
+/* A permission that is taken and does not mean what it says opens what its author closed. */
+static void test_refusals_of_permissions(void **state)
+{
+    struct fixture *fixture = *state;
+#define PERMISSIONS(list) INTENTIONS("{'Name':'web','Permissions':[" list "]}")
+#define HTTP(members) PERMISSIONS("{'Action':'allow','HTTP':{" members "}}")
+#define PLACE "Sources[0].Permissions[0]"
+#define ONE_MATCHER " should only contain one of Present, Exact, Prefix, Suffix, Contains, or Regex"
+#define WITH_CASE " should set one of Exact, Prefix, Suffix, or Contains when using IgnoreCase"
+    static const char *const cases[][2] = {
+        {INTENTIONS("{'Name':'web','Action':'deny','Permissions':[{'Action':'allow'}]}"),
+         "Sources[0].Action must be omitted if Permissions are specified"},
+        {INTENTIONS("{'Name':'web','Permissions':[]}"),
+         "Sources[0].Action must be set to 'allow' or 'deny'"},
+        {"{'Kind':'service-intentions','Name':'*','Sources':[{'Name':'web','Permissions':[{"
+         "'Action':'allow','HTTP':{'PathExact':'/'}}]}]}",
+         "Sources[0].Permissions cannot be specified on intentions with wildcarded destinations"},
+        {PERMISSIONS("{'HTTP':{'PathExact':'/'}}"),
+         PLACE ".Action must be set to 'allow' or 'deny'"},
+        {PERMISSIONS("{'Action':'allow'}"), PLACE ".HTTP is required"},
+        {PERMISSIONS("{'Action':'allow','JWT':{'Providers':[{'Name':'okta'}]}}"),
+         PLACE ".JWT is not supported by this version of Pons: leave it out"},
+        {"{'Kind':'service-intentions','Name':'db','JWT':{'Providers':[]},'Sources':[]}",
+         "JWT is not supported by this version of Pons: leave it out"},
+        {HTTP(""), PLACE ".HTTP should not be empty"},
+        {HTTP("'PathExact':'/a','PathRegex':'/b'"),
+         PLACE ".HTTP should only contain at most one of PathExact, PathPrefix, or PathRegex"},
+        {HTTP("'PathExact':'a'"), PLACE ".HTTP.PathExact doesn't start with '/': \"a\""},
+        {HTTP("'PathPrefix':'a'"), PLACE ".HTTP.PathPrefix doesn't start with '/': \"a\""},
+        {HTTP("'Methods':['FETCH']"), PLACE ".HTTP.Methods contains an invalid method \"FETCH\""},
+        {HTTP("'Methods':['NOSUCHMETHOD']"),
+         PLACE ".HTTP.Methods contains an invalid method \"NOSUCHMETHOD\""},
+        {HTTP("'Methods':['GET','PUT','get']"),
+         PLACE ".HTTP.Methods contains \"GET\" more than once"},
+        {HTTP("'Header':[{'Exact':'x'}]"), PLACE ".HTTP.Header[0] missing required Name field"},
+        {HTTP("'Header':[{'Name':'x'}]"), PLACE ".HTTP.Header[0]" ONE_MATCHER},
+        {HTTP("'Header':[{'Name':'x','Present':true},{'Name':'x','Exact':'a','Suffix':'b'}]"),
+         PLACE ".HTTP.Header[1]" ONE_MATCHER},
+        {HTTP("'Header':[{'Name':'x','Present':true,'IgnoreCase':true}]"),
+         PLACE ".HTTP.Header[0]" WITH_CASE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_refused(fixture, in_quotes(fixture, cases[i][0]), ERR_INTERNAL, cases[i][1]);
+    static const char *const bad[][2] = {
+        {"/a(b", "has a ( that is not closed"},
+        {"/a)b", "has a ) too many"},
+        {"/[a", "has a [ that is not closed"},
+        {"*", "repeats nothing"},
+        {"/a|+", "repeats nothing"},
+        {"/a**", "repeats nothing"},
+        {"/a{1001}", "repeats more than 1000 times"},
+        {"/a{2,9999}", "repeats more than 1000 times"},
+        {"/(?!a)", "has a (? that Envoy's regular expressions have not"},
+        {"/(?<=a)", "has a (? that Envoy's regular expressions have not"},
+        {"/(a)\\1", "has a back-reference, which Envoy's regular expressions have not"},
+        {"/a\\", "ends in a backslash"},
+        {"/\\y", "has a letter behind a backslash that means nothing there"},
+    };
+    static const char *const good[] = {"/(?i)a",        "(?P<x>a)(?:b)", "[]a]",       "[^]]+",
+                                       "[[:alpha:]]*?", "a{2,3}",        "a{",         "a|",
+                                       "\\(\\)",        "(?-s:.)",       "\\Q(\\E\\d", "()"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct error error = {0};
+        assert_false(config_check_regex(bad[i][0], "X", &error));
+        assert_non_null(strstr(error.message, bad[i][1]));
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(config_check_regex(good[i], "X", NULL));
+    assert_refused(fixture, in_quotes(fixture, HTTP("'PathRegex':'/('")), ERR_INTERNAL,
+                   PLACE
+                   ".HTTP.PathRegex: the regular expression \"/(\" has a ( that is not closed");
+    const Pb__ServiceIntentionsEntry *entry =
+        must_read(fixture, in_quotes(fixture, HTTP("'PathRegex':'x','Methods':['get','Post']")));
+    assert_string_equal(entry->sources[0]->permissions[0]->http->methods[0], "GET");
+    assert_string_equal(entry->sources[0]->permissions[0]->http->methods[1], "POST");
 }
 
 static void test_refusals_of_defaults(void **state)
@@ -640,6 +725,7 @@ int main(void)
         TEST(test_entries_are_shown_as_they_were_written),
         TEST(test_refusals_of_services),
         TEST(test_refusals_of_intentions),
+        TEST(test_refusals_of_permissions),
         TEST(test_refusals_of_defaults),
         TEST(test_meta_has_limits),
         TEST(test_check_and_set),

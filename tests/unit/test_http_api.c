@@ -607,6 +607,37 @@ static void intentions_are_edited_one_by_one(void **state)
     assert_body(party, "/v1/connect/intentions", "[]");
 }
 
+/* Rules on requests are shown as they were written, and what surprises is said. */
+static void intentions_have_permissions(void **state)
+{
+    struct party *party = *state;
+    const char *exact = "/v1/connect/intentions/exact?source=web&destination=db";
+    static const char permitted[] =
+        "\"Permissions\":[{\"Action\":\"allow\",\"HTTP\":{\"PathExact\":\"/x\",\"Header\":[{"
+        "\"Name\":\"h\",\"Present\":true,\"Invert\":true}],\"Methods\":[\"GET\"]}}]";
+    char *body = mem_printf("{%s}", permitted);
+    party_expect(party, "PUT", exact, body, 500, "incompatible with L7 intentions permissions");
+    party_expect(party, "PUT", "/v1/config",
+                 "{\"Kind\":\"service-defaults\",\"Name\":\"db\",\"Protocol\":\"http\"}", 200,
+                 "true");
+    party_expect(party, "PUT", exact, body, 200, "true");
+    party_expect(party, "GET", exact, NULL, 200, permitted);
+    party_expect(party, "GET", "/v1/config/service-intentions/db", NULL, 200, permitted);
+    party_expect(party, "GET", "/v1/connect/intentions/check?source=web&destination=db", NULL, 200,
+                 "{\"Allowed\":false}");
+    party_expect(party, "PUT", exact, "{\"Permissions\":[{\"Bogus\":1}]}", 400, "Bogus");
+    party_expect(party, "PUT", "/v1/config",
+                 "{\"Kind\":\"service-defaults\",\"Name\":\"db\",\"Protocol\":\"tcp\"}", 500,
+                 "incompatible with L7 intentions permissions");
+    party_expect(party, "POST", "/v1/connect/intentions",
+                 "{\"SourceName\":\"a\",\"DestinationName\":\"db\",\"Permissions\":[{\"Action\":"
+                 "\"allow\",\"HTTP\":{\"PathExact\":\"/x\"}}]}",
+                 500, "Permissions must not be set when using the legacy APIs");
+    party_expect(party, "DELETE", exact, NULL, 200, "true");
+    party_expect(party, "DELETE", "/v1/config/service-defaults/db", NULL, 200, "{}");
+    free(body);
+}
+
 /* `intention get peer:eu/fe bar` and its like ask this way. */
 static void intentions_of_peers_are_named_in_queries(void **state)
 {
@@ -750,6 +781,7 @@ int main(void)
         TEST(entries_are_written_read_and_deleted),
         TEST(exports_are_listed_by_service),
         TEST(intentions_are_edited_one_by_one),
+        TEST(intentions_have_permissions),
         TEST(intentions_of_peers_are_named_in_queries),
         TEST(roots_and_leaves_are_given),
         cmocka_unit_test(a_leaf_is_renewed_for_those_who_wait),

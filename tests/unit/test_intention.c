@@ -134,6 +134,20 @@ static void test_verdicts(void **state)
                    "intention \"bad\" of peer \"p2\" => \"db\" (deny, precedence 9)");
 }
 
+/* Any peer (beyond Consul) comes after the peers by name, and is none of this cluster's services. */
+static void test_any_peer(void **state)
+{
+    struct fixture *fixture = *state;
+    store(fixture, "db", "web@*=allow web@p1=deny api=deny");
+    assert_matches(fixture, "db", "api>db=9 web@p1>db=9 web@*>db=9");
+    assert_verdict(fixture, "p2", "web", "db", false, true,
+                   "intention \"web\" of peer \"*\" => \"db\" (allow, precedence 9)");
+    assert_verdict(fixture, "p1", "web", "db", false, false,
+                   "intention \"web\" of peer \"p1\" => \"db\" (deny, precedence 9)");
+    assert_verdict(fixture, NULL, "web", "db", false, false,
+                   "no intention matches; the default is to deny");
+}
+
 /* A rule for local callers says nothing of a peer's, and the other way round. */
 static void test_a_peer_is_not_local(void **state)
 {
@@ -164,6 +178,7 @@ int main(void)
         cmocka_unit_test(test_precedence),
         TEST(test_order_of_matches),
         TEST(test_verdicts),
+        TEST(test_any_peer),
         TEST(test_a_peer_is_not_local),
         TEST(test_names_of_sources_are_exact),
     };
