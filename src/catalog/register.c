@@ -204,7 +204,8 @@ static bool validate_local(const Pb__NodeService *service, struct error *error)
                              "Proxy.Mode \"transparent\" of %s is not supported by this version of "
                              "Pons: leave it out or use direct",
                              service->id);
-        return validate_expose(service->proxy, error);
+        if (!validate_expose(service->proxy, error))
+            return false;
     } else if (text_ends(service->kind, "-gateway") && service->proxy != NULL) {
         if (!text_empty(service->proxy->destination_service_name))
             return error_set(error, ERR_INVALID,
