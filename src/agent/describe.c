@@ -6,8 +6,8 @@
 #include "agent/node.h"
 #include "text/json.h"
 
-/* Envoy versions that the tests run with, newest first. */
-#define SUPPORTED_ENVOYS "\"1.40.0\",\"1.34.1\",\"1.33.2\",\"1.32.5\",\"1.31.8\""
+/* The newest of each Envoy that Pons was tried with, and what Consul 1.21 names. */
+#define SUPPORTED_ENVOYS "\"1.40.0\",\"1.39.3\",\"1.38.3\",\"1.37.0\",\"1.36.2\",\"1.34.1\",\"1.33.2\",\"1.32.5\",\"1.31.8\""
 
 static void add_text(struct buffer *output, const char *key, const char *value)
 {

@@ -15,7 +15,7 @@
 
 /* Resources of 1.21's shapes need fields that came with 1.22; tests run with the range below. */
 #define OLDEST_MINOR 22
-#define TESTED_MINOR_MIN 31
+#define TESTED_MINOR_MIN 36
 #define TESTED_MINOR_MAX 40
 #define PIPE_TIMEOUT_S 10
 /* How long connections live on that a listener which has changed took before: a TCP caller that is

@@ -25,6 +25,9 @@ TIMEOUT = 30
 
 
 def find_envoy():
+    """ENVOY_BIN names another version than the bundled one."""
+    if os.environ.get("ENVOY_BIN"):
+        return os.environ["ENVOY_BIN"]
     bundled = ROOT / ".venv" / "bin" / "envoy"
     return str(bundled) if bundled.exists() else shutil.which("envoy")
 
