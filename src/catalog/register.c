@@ -185,13 +185,11 @@ static bool validate_local(const Pb__NodeService *service, struct error *error)
     if (text_equal(service->address, "0.0.0.0") || text_equal(service->address, "::"))
         return error_set(error, ERR_INVALID, "Invalid service address");
     if (text_equal(service->kind, "connect-proxy")) {
-        const char *destination =
-            service->proxy == NULL ? "" : service->proxy->destination_service_name;
-        if (text_empty(destination))
+        if (service->proxy == NULL || text_empty(service->proxy->destination_service_name))
             return error_set(error, ERR_INVALID,
                              "Proxy.DestinationServiceName must be non-empty for Connect proxy "
                              "services");
-        if (strcmp(destination, "*") == 0)
+        if (strcmp(service->proxy->destination_service_name, "*") == 0)
             return error_set(
                 error, ERR_INVALID,
                 "Proxy.DestinationServiceName must not be a wildcard for Connect proxy "
