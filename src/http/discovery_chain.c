@@ -1,7 +1,6 @@
 /* /v1/discovery-chain: a service's chain as it is compiled now. */
 #include <inttypes.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/duration.h"
 #include "base/text.h"
@@ -14,21 +13,9 @@
 
 /* ---- what the caller asks for besides the entries ---- */
 
-static const json_t *find_key(const json_t *object, const char *key)
-{
-    const char *name;
-    json_t *value;
-    json_object_foreach((json_t *)object, name, value)
-    {
-        if (strcasecmp(name, key) == 0)
-            return value;
-    }
-    return NULL;
-}
-
 static bool read_timeout(const json_t *value, int64_t *ret_ns, struct error *error)
 {
-    if (value == NULL || json_is_null(value))
+    if (value == NULL)
         return true;
     if (json_is_integer(value))
         *ret_ns = json_integer_value(value);
@@ -64,16 +51,16 @@ static bool read_overrides(struct api_request *request, struct chain_overrides *
         json_decref(value);
         return false;
     }
-    const json_t *protocol = find_key(value, "OverrideProtocol");
-    const json_t *gateway = find_key(value, "OverrideMeshGateway");
-    const json_t *mode = json_is_object(gateway) ? find_key(gateway, "Mode") : NULL;
+    const json_t *protocol = json_get_nocase(value, "OverrideProtocol");
+    const json_t *gateway = json_get_nocase(value, "OverrideMeshGateway");
+    const json_t *mode = json_is_object(gateway) ? json_get_nocase(gateway, "Mode") : NULL;
     if (json_is_string(mode))
         overrides->gateway_mode = arena_strdup(request->arena, json_string_value(mode));
     bool good =
         (!json_is_string(protocol) ||
          read_protocol(json_string_value(protocol), request->arena, &overrides->protocol, error)) &&
-        read_timeout(find_key(value, "OverrideConnectTimeout"), &overrides->connect_timeout_ns,
-                     error);
+        read_timeout(json_get_nocase(value, "OverrideConnectTimeout"),
+                     &overrides->connect_timeout_ns, error);
     json_decref(value);
     return good;
 }
